@@ -1,0 +1,36 @@
+"""diffmia: membership inference attacks on diffusion models, from images to tables."""
+
+from snakemake.utils import min_version
+
+min_version("9.20.0")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+pathvars:
+    out=CONFIG.out,
+    logs="results/_logs",
+    benchmarks="results/_benchmarks",
+
+
+report: "rules/captions/workflow.rst"
+
+
+include: "rules/data.smk"
+include: "rules/target.smk"
+include: "rules/attack.smk"
+include: "rules/evaluate.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,
+        rules.metrics.input,
+    localrule: True

@@ -1,0 +1,3 @@
+"""diffmia: a benchmark of membership inference attacks on diffusion models."""
+
+__version__ = "0.1.0"

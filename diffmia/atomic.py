@@ -1,0 +1,46 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from diffmia.errors import DiffmiaError
+
+_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a scratch path beside `path`; it takes the place of `path` only if the block succeeds.
+
+    Works for a file and for a folder (make the folder at the scratch path). On any error the scratch path is removed
+    and what stood at `path` before is untouched.
+
+    Raises
+    ------
+    DiffmiaError
+        If the disk is full; the message names `path`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch_folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    scratch = scratch_folder / path.name
+    try:
+        yield scratch
+        if path.is_dir() and scratch.is_dir():
+            shutil.rmtree(path)  # os.replace refuses a folder that is not empty
+        os.replace(scratch, path)
+    except OSError as error:
+        if error.errno in _OUT_OF_SPACE:
+            raise DiffmiaError(
+                f"cannot write {path}: {os.strerror(error.errno)}. Free some space and run again."
+            ) from error
+        raise
+    finally:
+        shutil.rmtree(scratch_folder, ignore_errors=True)

@@ -1,0 +1,140 @@
+"""Downloads that resume, go on to a mirror, and never leave a wrong file under the final name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pooch
+import requests
+from filelock import FileLock
+from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError
+from tqdm import tqdm
+from urllib3.util import Retry
+
+from diffmia.errors import DiffmiaError
+
+CONNECT_AND_READ_SECONDS = (10, 60)
+CHUNK = 1 << 16  # bytes; what has come of a chunk is lost where a transfer is cut
+ATTEMPTS = 3  # at one address, each taking up where the one before was cut
+_BUSY = (429, 500, 502, 503, 504)
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: the environment variable DIFFMIA_CACHE, else the user's cache folder."""
+    return Path(os.environ.get("DIFFMIA_CACHE") or pooch.os_cache("diffmia"))
+
+
+def download(urls: Sequence[str], path: Path, checksum: str) -> None:
+    """Make `path` the file with this checksum, from the first of `urls` that has it, unless it is there already.
+
+    What has arrived is kept as `<path>.part` until it is whole, and the next attempt asks for the rest only. A lock
+    lets one process at a time do this; the others find the file.
+
+    Parameters
+    ----------
+    urls : sequence of str
+        Addresses, in the order in which they are tried.
+    path : Path
+        The final name.
+    checksum : str
+        `md5:<hex>` or `sha256:<hex>`.
+
+    Raises
+    ------
+    DiffmiaError
+        If no address gives the file, with the reason of each, or the disk is full.
+    """
+    if _is_right(path, checksum):  # before any writing: the cache may be read-only
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if _is_right(path, checksum):  # another process was faster
+                return
+            path.unlink(missing_ok=True)
+            reasons = []
+            for url in urls:
+                try:
+                    _transfer(url, part)
+                except requests.RequestException as error:
+                    reasons.append(f"{url} ({_reason(error)})")
+                    continue
+                if _is_right(part, checksum):
+                    os.replace(part, path)
+                    return
+                part.unlink()
+                reasons.append(f"{url} (what it sends does not have the checksum {checksum})")
+    except OSError as error:
+        raise DiffmiaError(
+            f"cannot write {part}: {error.strerror}; free some space, or set DIFFMIA_CACHE to another folder"
+        ) from error
+    raise DiffmiaError(
+        f"cannot download {path.name}: {', '.join(reasons)}; run again to resume, or get a copy another way and set "
+        "`archive:` (and its `sha256:`) of the dataset to it"
+    )
+
+
+def _transfer(url: str, part: Path) -> None:
+    """Append to `part` what it lacks of the file at `url`."""
+    with requests.Session() as session:
+        retry = Retry(total=2, backoff_factor=0.5, status_forcelist=_BUSY, raise_on_status=False)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, HTTPAdapter(max_retries=retry))
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return _append(session, url, part)
+            except ChunkedEncodingError:  # cut on the way
+                if attempt == ATTEMPTS:
+                    raise
+
+
+def _append(session: requests.Session, url: str, part: Path) -> None:
+    start = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"}  # a range counts the bytes that are sent, so they must be the file's own
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with session.get(url, headers=headers, stream=True, timeout=CONNECT_AND_READ_SECONDS) as response:
+        if start and response.status_code == requests.codes.requested_range_not_satisfiable:
+            return  # nothing is left to send: the checksum decides
+        response.raise_for_status()
+        resumes = response.status_code == requests.codes.partial_content
+        rest = response.headers.get("Content-Length")
+        kept = start if resumes else 0  # a server without ranges sends the whole file again
+        progress = tqdm(
+            desc=part.stem,
+            initial=kept,
+            total=kept + int(rest) if rest else None,
+            unit="B",
+            unit_scale=True,
+            mininterval=1,
+            disable=None,
+        )
+        with part.open("ab" if resumes else "wb") as file, progress:
+            for chunk in response.iter_content(CHUNK):
+                file.write(chunk)
+                progress.update(len(chunk))
+
+
+def _is_right(path: Path, checksum: str) -> bool:
+    if not path.exists():
+        return False
+    algorithm, _, expected = checksum.partition(":")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == expected
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.HTTPError):
+        return f"{error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    if isinstance(error, ChunkedEncodingError):
+        return "the transfer was cut"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate cannot be verified"
+    return "no connection" if isinstance(error, requests.ConnectionError) else str(error)

@@ -1,0 +1,93 @@
+"""Any folder of images, such as one folder per class or per person."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+from pydantic import Field, PositiveInt
+
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
+from diffmia.errors import DiffmiaError
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+# What Pillow raises for a broken file depends on the format and on where it is broken.
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+class ImageFolder(DatasetSpec):
+    """Every image below a folder, by path; the first-level sub-folder is both its class and its group.
+
+    An image that lies directly in the folder is of class "" and has no group. Hidden files are left out, and links to
+    folders are not followed.
+    """
+
+    describe: ClassVar[str] = "A folder of images"
+    licence: ClassVar[str] = "Not known: whoever provides the folder has to know"
+
+    source: Literal["folder"]
+    root: str = Field(description="The folder")
+    size: PositiveInt | None = Field(
+        None, description="Side in pixels: the short side is scaled to it and the centre kept; null: images as they are"
+    )
+    channels: Literal[1, 3] = Field(3, description="1: grey, 3: colour")
+
+    def inputs(self) -> list[str]:
+        """See `DatasetSpec.inputs`."""
+        return [self.root]
+
+    def fetch(self, cache: Path) -> list[SourceFile]:
+        """See `DatasetSpec.fetch`; files are in the order of their paths below the folder."""
+        root = Path(self.root)
+        if not root.is_dir():
+            raise DiffmiaError(f"dataset folder {root} does not exist; correct `root:`")
+        images = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+        below = (path.relative_to(root) for path in images)
+        names = sorted(path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts))
+        if not names:
+            raise DiffmiaError(f"dataset folder {root} holds no image ({', '.join(SUFFIXES)}); correct `root:`")
+        return [SourceFile.of(root / name, name) for name in names]
+
+    def open(self, files: list[SourceFile]) -> ImageStream:
+        """See `DatasetSpec.open`."""
+        label_names = sorted({_sub_folder(file) for file in files})
+        shape = self._pixels(files[0]).shape
+        return ImageStream(len(files), shape, label_names, self._samples(files, shape, label_names))
+
+    def _samples(self, files: list[SourceFile], shape: tuple[int, ...], label_names: list[str]) -> Iterator[Sample]:
+        labels = {name: label for label, name in enumerate(label_names)}
+        for file in files:
+            pixels = self._pixels(file)
+            if pixels.shape != shape:
+                raise DiffmiaError(
+                    f"dataset folder {self.root} has images of different sizes: {files[0].name} is {_size(shape)} and "
+                    f"{file.name} is {_size(pixels.shape)}; set `size:` to bring all to one"
+                )
+            folder = _sub_folder(file)
+            yield pixels, labels[folder], folder or None
+
+    def _pixels(self, file: SourceFile) -> np.ndarray:
+        """Pixels of one image, uint8 (C, H, W)."""
+        try:
+            with Image.open(file.path) as image:
+                if image.mode.startswith(("I", "F")):  # Pillow would clip them to 0..255
+                    raise DiffmiaError(f"image {file.path} has more than 8 bits per pixel; convert it to 8 bits")
+                image = image.convert("L" if self.channels == 1 else "RGB")
+        except _UNREADABLE as error:
+            raise DiffmiaError(f"cannot read image {file.path}: {error}; replace it or remove it") from error
+        if self.size is not None:
+            image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)
+        pixels = np.asarray(image)
+        return pixels[np.newaxis] if self.channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _sub_folder(file: SourceFile) -> str:
+    parts = PurePosixPath(file.name).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[2]}x{shape[1]}"

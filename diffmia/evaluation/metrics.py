@@ -1,0 +1,151 @@
+"""Every metric of the scores of one attack: the numbers in the rows of `metrics.csv`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from diffmia.errors import DiffmiaError
+from diffmia.evaluation.delong import auc_test, paired_auc_test
+from diffmia.evaluation.resampling import WeightedMetrics, bootstrap, percentile_interval
+from diffmia.evaluation.roc import auc, false_positive_budget, roc_curve, tpr_at_fpr
+from diffmia.evaluation.thresholds import attack_success_rate, draw_thresholds
+from diffmia.finite import check_finite
+from diffmia.spec import Spec
+
+_SHOWN_FROM = 1  # false positives that the FPR allows: below, a TPR at it is not a number
+_RELIABLE_FROM = 10  # below, it rests on a handful of samples
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class EvaluationSpec(Spec):
+    """How scores are judged."""
+
+    bootstrap: int = Field(1000, ge=100, description="Stratified bootstrap resamples behind each confidence interval")
+    confidence: Share = Field(0.95, description="Level of the percentile confidence intervals")
+    threshold_fraction: Share = Field(0.1, description="Share of each class that chooses the threshold of the ASR")
+    threshold_repeats: int = Field(10, ge=2, description="How often that share is drawn; the ASR is the mean")
+    fprs: tuple[Share, ...] = Field((0.05, 0.01, 0.001), description="False positive rates at which the TPR is taken")
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """One variant's metrics in the order auc, asr, tpr_at_*: S of them, B bootstrap replicates, R threshold draws."""
+
+    value: np.ndarray  # (S,)
+    realised_fpr: np.ndarray  # (S,)
+    asr_per_draw: np.ndarray  # (R,)
+    replicates: np.ndarray  # (B, S)
+    p_value: float  # of the AUC
+
+
+def evaluate(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> list[dict]:
+    """Judge one attack on one target.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Columns sample_id, member (bool), role (train | eval), base, oms (float64; lower = member). Only rows with role
+        `eval` are judged, in the order of their ids. `oms` may be empty throughout: then there are no oms and delta
+        rows.
+    spec : EvaluationSpec
+    seed : int
+        Evaluation seed of the run: of the threshold draws and the bootstrap.
+
+    Returns
+    -------
+    list of dict
+        One per variant (base, oms, delta) and metric (auc, asr, tpr_at_5_fpr, ...), with value, std, ci_low, ci_high,
+        p_value, n_members, n_non_members, realised_fpr and reliable. Percent throughout (delta: oms - base in
+        percentage points, paired interval), but for p_value; missing = NaN. `std` is over the threshold draws for the
+        ASR and over the bootstrap for the rest. `p_value` is DeLong's, two-sided, of the AUC: against 50 for base and
+        oms, against no difference for delta. A TPR whose FPR allows fewer than 10 false positives is not reliable, and
+        it is missing if that FPR allows none.
+
+    Raises
+    ------
+    DiffmiaError
+        If a class has fewer than two samples, or a score is NaN or Inf.
+    """
+    judged = scores[scores["role"] == "eval"].sort_values("sample_id")
+    member = judged["member"].to_numpy(dtype=bool)
+    n_members, n_non_members = int(member.sum()), int((~member).sum())
+    if min(n_members, n_non_members) < 2:
+        raise DiffmiaError(
+            f"scores with role 'eval' hold {n_members} members and {n_non_members} non-members: both need two or more"
+        )
+    variants = ["base"] if judged["oms"].isna().all() else ["base", "oms"]
+    for variant in variants:
+        check_finite(judged[variant].to_numpy(np.float64, na_value=np.nan), judged["sample_id"], f"{variant} scores")
+
+    columns = {variant: judged[variant].to_numpy(dtype=np.float64) for variant in variants}
+    estimates = _estimates(columns, member, spec, seed)
+    metrics = ["auc", "asr", *(f"tpr_at_{100 * alpha:g}_fpr" for alpha in spec.fprs)]
+    budgets = [np.inf, np.inf, *(false_positive_budget(n_non_members, alpha) for alpha in spec.fprs)]
+    rows = []
+    for variant, estimate in estimates.items():
+        std = estimate.replicates.std(axis=0, ddof=1)
+        std[metrics.index("asr")] = estimate.asr_per_draw.std(ddof=1)
+        low, high = percentile_interval(estimate.replicates, spec.confidence)
+        numbers = 100.0 * np.array([estimate.value, std, low, high, estimate.realised_fpr])
+        numbers[:, [budget < _SHOWN_FROM for budget in budgets]] = np.nan
+        for metric, budget, column in zip(metrics, budgets, numbers.T.tolist(), strict=True):
+            value, spread, ci_low, ci_high, realised_fpr = column
+            rows.append(
+                {
+                    "variant": variant,
+                    "metric": metric,
+                    "value": value,
+                    "std": spread,
+                    "ci_low": ci_low,
+                    "ci_high": ci_high,
+                    "p_value": estimate.p_value if metric == "auc" else np.nan,
+                    "n_members": n_members,
+                    "n_non_members": n_non_members,
+                    "realised_fpr": realised_fpr,
+                    "reliable": budget >= _RELIABLE_FROM,
+                }
+            )
+    return rows
+
+
+def _estimates(
+    columns: dict[str, np.ndarray], member: np.ndarray, spec: EvaluationSpec, seed: int
+) -> dict[str, _Estimate]:
+    """Estimates of each column of scores (n,) and, where base and oms are both there, of delta; rates in [0, 1]."""
+    threshold_seed, bootstrap_seed = np.random.SeedSequence(seed).spawn(2)
+    draws = {
+        variant: draw_thresholds(scores, member, threshold_seed, spec.threshold_fraction, spec.threshold_repeats)
+        for variant, scores in columns.items()
+    }
+    weighted = [WeightedMetrics(scores, member, draws[variant], spec.fprs) for variant, scores in columns.items()]
+    replicates = bootstrap(weighted, member, spec.bootstrap, bootstrap_seed)
+
+    estimates = {}
+    for (variant, scores), of_variant in zip(columns.items(), replicates, strict=True):
+        roc = roc_curve(scores[member], scores[~member])
+        asr = attack_success_rate(scores, member, draws[variant])
+        low_fpr = np.array([tpr_at_fpr(roc, alpha) for alpha in spec.fprs]).reshape(-1, 2)
+        estimates[variant] = _Estimate(
+            value=np.array([auc(roc), asr.mean, *low_fpr[:, 0]]),
+            realised_fpr=np.array([np.nan, asr.realised_fpr, *low_fpr[:, 1]]),
+            asr_per_draw=asr.per_draw,
+            replicates=of_variant,
+            p_value=auc_test(scores[member], scores[~member]).p_value,
+        )
+    if "oms" in estimates:
+        base, oms = estimates["base"], estimates["oms"]
+        halves = [columns[variant][of_class] for variant in ("base", "oms") for of_class in (member, ~member)]
+        estimates["delta"] = _Estimate(
+            value=oms.value - base.value,
+            realised_fpr=np.full(len(base.value), np.nan),
+            asr_per_draw=oms.asr_per_draw - base.asr_per_draw,
+            replicates=oms.replicates - base.replicates,
+            p_value=paired_auc_test(*halves).p_value,
+        )
+    return estimates

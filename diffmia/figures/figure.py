@@ -1,0 +1,116 @@
+"""What every figure is drawn from, how it looks, and how it is saved: the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from diffmia.atomic import atomic_path
+from diffmia.evaluation.metrics import EvaluationSpec
+
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "figure.titlesize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "pdf.fonttype": 42,  # text stays text, and can be searched and edited
+}
+
+MEMBER, NON_MEMBER, NEUTRAL = "#0072B2", "#E69F00", "#666666"
+
+# told apart with any kind of colour vision (Okabe & Ito 2008; Tol 2021, "muted" and "bright")
+_COLOURS = {"naive": "#0072B2", "secmi": "#D55E00", "pia": "#009E73", "pian": "#CC79A7"}
+_OTHER_COLOURS = ("#332288", "#88CCEE", "#999933", "#882255", "#DDCC77", "#AA4499", "#661100", "#6699CC")
+
+
+@dataclass(frozen=True)
+class FigureData:
+    """Everything about one target that a figure may show; what it does not show may be left out.
+
+    Attributes
+    ----------
+    target, title : str
+        Id of the target, and what the figure calls it.
+    seeds : sequence of int
+        Run seeds.
+    attacks : dict
+        Labels by id, in the order of the run, without those that are another reading of one.
+    scores : dict
+        Score files by (attack, seed).
+    label_names : Series
+        Name of the class by sample_id.
+    losses : dict
+        `training_loss.csv` by seed.
+    evaluation : EvaluationSpec
+        How scores are judged.
+    evaluation_seeds : dict
+        By run seed, the seed that the evaluation stage was given.
+    """
+
+    target: str
+    title: str
+    seeds: Sequence[int]
+    attacks: dict[str, str] = field(default_factory=dict)
+    scores: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
+    label_names: pd.Series = field(default_factory=lambda: pd.Series(dtype=str))
+    losses: dict[int, pd.DataFrame] = field(default_factory=dict)
+    evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
+    evaluation_seeds: dict[int, int] = field(default_factory=dict)
+
+    def judged(self, attack: str, seed: int) -> pd.DataFrame:
+        """The scores that the evaluation stage judges, in its order."""
+        scores = self.scores[attack, seed]
+        return scores[scores["role"] == "eval"].sort_values("sample_id", ignore_index=True)
+
+    def heading(self, seeds: Sequence[int]) -> str:
+        """Title of a figure of some of the seeds: the target, how many samples were judged, and the seeds."""
+        first = self.judged(next(iter(self.attacks)), seeds[0])["member"]
+        counts = f"{int(first.sum()):,} members, {int((~first).sum()):,} non-members"
+        return f"{self.title}\n{counts}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+
+
+def colour_of(attack: str) -> str:
+    """The colour of an attack in every figure, whatever else is selected: it depends on the id alone."""
+    return _COLOURS.get(attack) or _OTHER_COLOURS[zlib.crc32(attack.encode()) % len(_OTHER_COLOURS)]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, with no state shared with any other."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def sentence(title: str, text: str) -> Figure:
+    """A figure that says why there is nothing to see."""
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(6, 2)
+        figure.suptitle(title)
+        figure.text(0.5, 0.4, text, ha="center", va="center", color=NEUTRAL)
+    return figure
+
+
+def has_oms(scores: pd.DataFrame) -> bool:
+    """Whether an attack has a score with one more step."""
+    return not np.isnan(scores["oms"].to_numpy(dtype=float, na_value=np.nan)).all()
+
+
+def save(figure: Figure, png: str | Path, pdf: str | Path) -> None:
+    """Write a figure in both formats, each whole or not at all, and without the time or the tool in them."""
+    with matplotlib.rc_context(STYLE):
+        with atomic_path(png) as scratch:
+            figure.savefig(scratch, format="png", dpi=200, metadata={"Software": None})
+        with atomic_path(pdf) as scratch:
+            nothing = {"CreationDate": None, "Creator": None, "Producer": None}
+            figure.savefig(scratch, format="pdf", metadata=nothing)

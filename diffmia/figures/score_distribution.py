@@ -1,0 +1,92 @@
+"""Scores of members and non-members with and without one more step, and whom it corrects (OMS Figure F.1)."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from diffmia.evaluation.thresholds import Draws
+from diffmia.figures.corrections import corrections, threshold_draws
+from diffmia.figures.figure import MEMBER, NEUTRAL, NON_MEMBER, STYLE, FigureData, has_oms, new_figure, sentence
+
+_BINS = 40
+_MOST_CLASSES = 20  # that the bar chart has room for
+
+
+def draw(data: FigureData) -> Figure:
+    """A row for each attack: scores without OMS, scores with OMS, and the classes of the members it corrects.
+
+    Of several seeds the first is shown: scores of different models share no scale.
+    """
+    if not data.attacks:
+        return sentence(data.title, "No attack of the run belongs in this figure.")
+    seed = data.seeds[0]
+    with matplotlib.rc_context(STYLE):
+        figure = new_figure(12, 0.9 + 2.7 * len(data.attacks))
+        figure.suptitle(data.heading([seed]))
+        panels = figure.subplots(len(data.attacks), 3, squeeze=False)
+        for row, (attack, label) in zip(panels, data.attacks.items(), strict=True):
+            scores = data.judged(attack, seed)
+            names = {"base": label, "oms": f"{label} +OMS"} if has_oms(scores) else {"base": label}
+            for axes, (variant, name) in zip(row, names.items(), strict=False):
+                draws = threshold_draws(scores, variant, data.evaluation, data.evaluation_seeds[seed])
+                _histogram(axes, scores[variant].to_numpy(), scores["member"].to_numpy(dtype=bool), draws)
+                axes.set_title(name, fontweight="bold")
+            if "oms" in names:
+                changes = corrections(scores, data.evaluation, data.evaluation_seeds[seed])
+                _corrected_classes(row[2], changes, data.label_names)
+            else:
+                for axes in row[1:]:
+                    axes.set_axis_off()
+                row[1].text(0.5, 0.5, "no score with OMS", ha="center", color=NEUTRAL, transform=row[1].transAxes)
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure
+
+
+def robust_range(scores: np.ndarray) -> tuple[float, float]:
+    """Range of scores (n,) up to three interquartile ranges beyond the quartiles (Tukey's far-out fences)."""
+    lower, upper = np.quantile(scores, [0.25, 0.75])
+    reach = 3 * (upper - lower)
+    return float(max(scores.min(), lower - reach)), float(min(scores.max(), upper + reach))
+
+
+def _histogram(axes: Axes, scores: np.ndarray, member: np.ndarray, draws: Draws) -> None:
+    low, high = robust_range(scores)
+    edges = np.histogram_bin_edges(scores, _BINS, (low, high))
+    for of_class, name, colour in ((member, "Members", MEMBER), (~member, "Non-members", NON_MEMBER)):
+        weights = np.full(of_class.sum(), 100 / of_class.sum())  # shares, so that unequal sets can be compared
+        axes.hist(scores[of_class], edges, weights=weights, color=colour, alpha=0.55, label=name)
+    thresholds = draws.thresholds[np.isfinite(draws.thresholds)]  # -inf where no threshold beat a coin
+    if len(thresholds):
+        axes.axvspan(thresholds.min(), thresholds.max(), color=NEUTRAL, alpha=0.15, linewidth=0)
+        name = f"Threshold: median and range of {len(draws.thresholds)} draws"
+        axes.axvline(np.median(thresholds), color="black", linewidth=1.2, linestyle="--", label=name)
+    axes.set_xlim(edges[0], edges[-1])
+    outside = np.mean((scores < low) | (scores > high))
+    axes.set_xlabel("score" + (f" ({100 * outside:.1f} % of the samples lie outside)" if outside else ""))
+    axes.set_ylabel("% of each set")
+
+
+def _corrected_classes(axes: Axes, changes: pd.DataFrame, label_names: pd.Series) -> None:
+    members = changes[changes["member"]]
+    classes = label_names.loc[members["sample_id"]]
+    corrected = label_names.loc[members.loc[members["corrected"], "sample_id"]].value_counts()
+    counts = corrected.reindex(sorted(classes.unique()), fill_value=0)
+    shown = counts if len(counts) <= _MOST_CLASSES else counts.nlargest(_MOST_CLASSES)
+    axes.bar(range(len(shown)), shown, color=MEMBER)
+    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, shown.index)) > 2 else {}
+    axes.set_xticks(range(len(shown)), shown.index, **turned)
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    few = f" (the {_MOST_CLASSES} with most, of {len(counts)})" if len(shown) < len(counts) else ""
+    axes.set(xlabel=f"class{few}", ylabel="members corrected")
+    axes.set_title("\n".join(_counts(changes, side) for side in (True, False)), loc="left")
+
+
+def _counts(changes: pd.DataFrame, member: bool) -> str:
+    side = changes[changes["member"] == member]
+    corrected, newly_wrong = int(side["corrected"].sum()), int(side["newly_wrong"].sum())
+    return f"{'Members' if member else 'Non-members'}: {corrected:,} corrected, {newly_wrong:,} newly wrong"

@@ -1,0 +1,18 @@
+"""Where files of a seed lie: `<anything>/<id>/seed<n>[.suffixes]`, and `…/<id>/seed<n>/<file>`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def id_and_seed(path: str | Path) -> tuple[str, int]:
+    """The id and the run seed in a path such as `results/splits/digits/seed0.json`."""
+    parts = Path(path).parts
+    place = next(index for index in reversed(range(len(parts))) if parts[index].startswith("seed"))
+    return parts[place - 1], int(parts[place].removeprefix("seed").partition(".")[0])
+
+
+def by_id_and_seed(paths: Iterable[str | Path]) -> dict[tuple[str, int], Path]:
+    """Paths keyed by `id_and_seed`."""
+    return {id_and_seed(path): Path(path) for path in paths}

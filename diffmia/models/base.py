@@ -1,0 +1,76 @@
+"""What every target says of itself in `config.yaml`, whatever its family."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from diffmia.spec import Spec
+
+if TYPE_CHECKING:
+    from diffmia.denoiser import Denoiser
+
+
+class ScheduleSpec(Spec):
+    """The forward process of a discrete-time model."""
+
+    kind: Literal["linear", "scaled_linear"] = Field(
+        "linear", description="How beta grows: DDPM's or latent diffusion's"
+    )
+    beta_start: float = Field(1e-4, gt=0, lt=1, description="beta of the first timestep")
+    beta_end: float = Field(0.02, gt=0, lt=1, description="beta of the last timestep")
+    timesteps: PositiveInt = Field(1000, description="T, the number of timesteps")
+
+
+class TrainingSpec(Spec):
+    """How a target is trained on its members."""
+
+    epochs: PositiveInt = Field(description="Passes over the members")
+    batch_size: PositiveInt = Field(128, description="Images per step")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="Optimiser")
+    learning_rate: float = Field(2e-4, gt=0, description="Learning rate after warm-up")
+    weight_decay: float = Field(0.0, ge=0, description="Weight decay")
+    warmup_steps: NonNegativeInt = Field(0, description="Steps of linear warm-up")
+    gradient_clip: float | None = Field(1.0, gt=0, description="Largest gradient norm, or null for no clipping")
+    ema_decay: float = Field(
+        0.9999, ge=0, lt=1, description="Decay of the weights' moving average, which is what is attacked"
+    )
+    horizontal_flip: bool = Field(False, description="Mirror images at random while training")
+    checkpoint_epochs: tuple[PositiveInt, ...] = Field((), description="Epochs after which the EMA weights are kept")
+
+    @model_validator(mode="after")
+    def _checkpoints_are_reached(self) -> TrainingSpec:
+        if late := [epoch for epoch in self.checkpoint_epochs if epoch > self.epochs]:
+            raise ValueError(f"checkpoint_epochs {late} come after the last epoch, {self.epochs}")
+        return self
+
+
+class TargetSpec(Spec):
+    """A model to attack: what it is, what it was trained on, and when it is probed."""
+
+    split: str = Field(description="Id of the split whose members the model is trained on")
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec, description="Forward process")
+    training: TrainingSpec = Field(description="How it is trained")
+    timesteps: dict[str, NonNegativeInt] = Field(
+        default_factory=dict, description="Attack id: timestep, where it differs from the attack's own"
+    )
+    published_as: dict[str, str] = Field(
+        default_factory=dict, description="Paper id: the target's name in that paper's published results"
+    )
+    shards: PositiveInt = Field(1, description="Jobs the residual pass is cut into; changes no number")
+    batch_size: PositiveInt = Field(256, description="Samples per model call in the residual pass; changes no number")
+
+    @abstractmethod
+    def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
+        """A model of this target's shape with fresh weights, for images of shape (C, H, W)."""
+
+    @abstractmethod
+    def save(self, denoiser: Denoiser, folder: Path) -> None:
+        """Write the model's configuration and weights below `folder`."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Denoiser:
+        """Read what `save` wrote; nothing in the folder is executed."""

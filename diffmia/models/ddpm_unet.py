@@ -1,0 +1,92 @@
+"""DDPM (Ho et al. 2020): a convolutional U-Net that predicts noise, in discrete time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field, PositiveInt, model_validator
+
+from diffmia.models.base import TargetSpec
+from diffmia.spec import Spec
+
+if TYPE_CHECKING:
+    from diffmia.denoiser import Denoiser
+
+
+class UNetShape(Spec):
+    """Size of the U-Net: one entry of `channels` and `attention` for each resolution, finest first."""
+
+    channels: tuple[PositiveInt, ...] = Field(min_length=1, description="Channels at each resolution")
+    layers_per_block: PositiveInt = Field(2, description="Residual blocks at each resolution")
+    attention: tuple[bool, ...] | None = Field(None, description="Self-attention at each resolution; null for none")
+    dropout: float = Field(0.0, ge=0, lt=1, description="Dropout while training")
+    norm_groups: PositiveInt = Field(
+        32, description="Groups of the group normalisation; divides every entry of channels"
+    )
+
+    @model_validator(mode="after")
+    def _resolutions_agree(self) -> UNetShape:
+        if self.attention is not None and len(self.attention) != len(self.channels):
+            raise ValueError(
+                f"attention has {len(self.attention)} entries and channels has {len(self.channels)}; "
+                "each needs one for every resolution"
+            )
+        if odd := [width for width in self.channels if width % self.norm_groups]:
+            raise ValueError(f"norm_groups {self.norm_groups} does not divide channels {odd}")
+        return self
+
+
+class DDPMUNet(TargetSpec):
+    """A DDPM U-Net, trained by this workflow and kept as a diffusers `DDPMPipeline` folder."""
+
+    family: Literal["ddpm_unet"]
+    model: UNetShape = Field(description="Size of the network")
+
+    def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
+        """See `TargetSpec.build`."""
+        from diffusers import UNet2DModel
+
+        from diffmia.models.unet_denoiser import UNetDenoiser
+        from diffmia.schedules import DiscreteSchedule
+
+        image_channels, height, width = image_shape
+        attention = self.model.attention or (False,) * len(self.model.channels)
+        unet = UNet2DModel(
+            sample_size=(height, width),
+            in_channels=image_channels,
+            out_channels=image_channels,
+            block_out_channels=self.model.channels,
+            layers_per_block=self.model.layers_per_block,
+            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
+            add_attention=any(attention),
+            attention_head_dim=None,
+            dropout=self.model.dropout,
+            norm_num_groups=self.model.norm_groups,
+        )
+        return UNetDenoiser(unet, DiscreteSchedule.from_spec(self.schedule))
+
+    def save(self, denoiser: Denoiser, folder: Path) -> None:
+        """See `TargetSpec.save`."""
+        from diffusers import DDPMPipeline, DDPMScheduler
+
+        scheduler = DDPMScheduler(
+            num_train_timesteps=self.schedule.timesteps,
+            beta_start=self.schedule.beta_start,
+            beta_end=self.schedule.beta_end,
+            beta_schedule=self.schedule.kind,
+        )
+        DDPMPipeline(denoiser.unet, scheduler).save_pretrained(folder, safe_serialization=True)
+
+    def load(self, folder: Path) -> Denoiser:
+        """See `TargetSpec.load`."""
+        from diffusers import UNet2DModel
+
+        from diffmia.models.unet_denoiser import UNetDenoiser
+        from diffmia.schedules import DiscreteSchedule
+
+        unet = UNet2DModel.from_pretrained(
+            folder, subfolder="unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+        )
+        return UNetDenoiser(unet, DiscreteSchedule.from_spec(self.schedule))

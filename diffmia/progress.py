@@ -1,0 +1,28 @@
+"""Progress of long work as log lines: what is done, how fast, and when it will be finished."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+SECONDS_BETWEEN_LINES = 5.0
+
+
+class Progress:
+    """Reports now and then how much of `total` is done; work done before (`done`) counts for no speed."""
+
+    def __init__(self, log: logging.Logger, what: str, total: int, done: int = 0):
+        self.log, self.what, self.total, self.done = log, what, total, done
+        self.start = self.last = time.monotonic()
+        self.done_at_start = done
+
+    def update(self, done: int, detail: str = "") -> None:
+        """Say that `done` of the total are done; writes a line if the last is some seconds old, or at the end."""
+        self.done = done
+        now = time.monotonic()
+        if now - self.last < SECONDS_BETWEEN_LINES and done < self.total:
+            return
+        self.last = now
+        left = (now - self.start) / max(1, done - self.done_at_start) * (self.total - done)
+        percent = 100 * done // self.total
+        self.log.info("%s %d/%d (%d %%)%s  ETA %.0f s", self.what, done, self.total, percent, detail, left)

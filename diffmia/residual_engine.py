@@ -1,0 +1,193 @@
+"""The residual pass: every probe of a target, of every sample of a shard, in one go, each shared question asked once.
+
+Samples are taken in blocks; a block's finished probes are put away in the store, then the table is streamed from it,
+so memory does not grow with the number of samples. Inference mode lives here only.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffmia.denoiser import Denoiser
+from diffmia.finite import check_finite
+from diffmia.images import to_unit_range
+from diffmia.noise import sample_noise
+from diffmia.noise_search import NoiseSearch, residual_norms
+from diffmia.probes import Probe, column, reductions
+from diffmia.progress import Progress
+from diffmia.residual_store import ResidualStore, piece_columns
+from diffmia.residual_table import Samples, write_table
+from diffmia.schedules import DiscreteSchedule, Schedule
+
+log = logging.getLogger(__name__)
+
+BLOCK = 1024  # samples a piece; part of what a piece is found by, so that a pass resumes at whole blocks
+
+
+class CountedDenoiser(Denoiser):
+    """A denoiser that counts what it is asked: `queries` made of each sample, and `seconds` spent inside the model."""
+
+    def __init__(self, denoiser: Denoiser):
+        super().__init__()
+        self.denoiser, self.schedule = denoiser, denoiser.schedule
+        self.queries, self.seconds = 0, 0.0
+
+    def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
+        """See `Denoiser.predict_noise`."""
+        start = time.perf_counter()
+        epsilon = self.denoiser.predict_noise(x_t, t, condition)
+        self.queries += len(x_t)
+        self.seconds += time.perf_counter() - start
+        return epsilon
+
+
+class ResidualPass:
+    """Asks a model all probes about batches of samples.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        In eval mode, on `device`.
+    probes : list of Probe
+        Merged probes of the target.
+    noise_seed : int
+        Seed of the samples' Gaussian noise.
+    batch_size : int
+        Samples per model call, at most; halved for good when the device's memory does not hold it.
+    """
+
+    def __init__(self, denoiser: Denoiser, probes: list[Probe], noise_seed: int, batch_size: int, device: torch.device):
+        self.denoiser = CountedDenoiser(denoiser)
+        self.probes, self.noise_seed, self.batch_size, self.device = probes, noise_seed, batch_size, device
+
+    def block(
+        self,
+        images: np.ndarray,
+        ids: np.ndarray,
+        probes: list[Probe],
+        report: Callable[[int], None] = lambda done: None,
+    ) -> dict[str, np.ndarray]:
+        """Every reduction of `probes` for the samples `ids`, by column name, each float64 (len(ids),).
+
+        `report` is called with the number of samples done after each batch.
+        """
+        parts: list[dict[str, np.ndarray]] = []
+        start = 0
+        while start < len(ids):
+            chosen = ids[start : start + self.batch_size]
+            try:
+                parts.append(self._batch(to_unit_range(images[chosen]), chosen, probes))
+            except torch.OutOfMemoryError:
+                if self.batch_size == 1:
+                    raise
+                self.batch_size //= 2
+                torch.cuda.empty_cache()
+                log.warning("out of device memory; going on with batches of %d", self.batch_size)
+                continue
+            start += len(chosen)
+            report(start)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    @torch.inference_mode()
+    def _batch(self, x0: Tensor, ids: np.ndarray, probes: list[Probe]) -> dict[str, np.ndarray]:
+        x0 = x0.to(self.device)
+
+        def gaussian(draw: int) -> Tensor:
+            return torch.from_numpy(sample_noise(self.noise_seed, ids, tuple(x0.shape[1:]), draw)).to(self.device)
+
+        search = NoiseSearch(self.denoiser, x0, gaussian)
+        columns = {}
+        for probe in probes:
+            iterates = search.iterates(probe)
+            norms = {}
+            for i, j, p in reductions(probe.n):
+                if (i, j) not in norms:
+                    norms[i, j] = residual_norms(iterates[i] - iterates[j])
+                columns[column(probe, (i, j), p)] = norms[i, j][p].cpu().numpy()
+        return columns
+
+
+def count_queries(probes: list[Probe]) -> int:
+    """Model evaluations per sample of a pass: the search itself, run on a model that answers nothing, counted."""
+    schedule = DiscreteSchedule(torch.full((1 + max((p.t + p.k for p in probes), default=0),), 1e-4))
+    counted = CountedDenoiser(_Mute(schedule))
+    search = NoiseSearch(counted, torch.zeros(1, 1, 1, 1), lambda draw: torch.zeros(1, 1, 1, 1))
+    for probe in probes:
+        search.iterates(probe)
+    return counted.queries
+
+
+class _Mute(Denoiser):
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self.schedule = schedule
+
+    def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
+        return torch.zeros_like(x_t)
+
+
+def shard_ids(ids: np.ndarray, shard: int, shards: int) -> np.ndarray:
+    """The ids of shard number `shard` (from 0) of `shards`: contiguous runs of nearly equal length."""
+    return np.array_split(ids, shards)[shard]
+
+
+def run_pass(residual_pass: ResidualPass, samples: Samples, store: ResidualStore, out: Path, metadata: dict) -> dict:
+    """Answer every probe about every sample, and write the residual table.
+
+    Parameters
+    ----------
+    metadata : dict of str
+        Kept in the table's schema: hashes that later stages check.
+
+    Returns
+    -------
+    dict
+        `queries_made` of the model by this pass, `seconds` of model time all pieces took (also those made earlier),
+        and `seconds_by_probe`.
+    """
+    starts = range(0, len(samples.ids), BLOCK)
+    blocks = [samples.ids[start : start + BLOCK] for start in starts]
+    progress = Progress(log, "residuals of samples", len(samples.ids))
+    for start, ids in zip(starts, blocks, strict=True):
+        _complete_block(
+            residual_pass,
+            samples.images,
+            ids,
+            store,
+            functools.partial(lambda start, done: progress.update(start + done), start),
+        )
+    seconds = write_table(out, samples, blocks, residual_pass.probes, store, metadata)
+    return {
+        "queries_made": residual_pass.denoiser.queries,
+        "seconds": sum(seconds.values()),
+        "seconds_by_probe": seconds,
+    }
+
+
+def _complete_block(
+    residual_pass: ResidualPass,
+    images: np.ndarray,
+    ids: np.ndarray,
+    store: ResidualStore,
+    report: Callable[[int], None],
+) -> None:
+    missing = [probe for probe in residual_pass.probes if not store.path(probe, ids).exists()]
+    if not missing:
+        return
+    start = time.perf_counter()
+    columns = residual_pass.block(images, ids, missing, report)
+    took = time.perf_counter() - start
+    for name, values in columns.items():
+        check_finite(values, ids, f"residuals {name}")
+    cost = {probe.name: probe.queries(probe.n) for probe in missing}  # seconds are shared out by what each costs alone
+    for probe in missing:
+        mine = {name: columns[name] for name in piece_columns(probe)}
+        store.write(probe, ids, mine, took * cost[probe.name] / sum(cost.values()))

@@ -1,0 +1,77 @@
+"""The residual table: one row a sample, one column for each (probe, reduction), streamed so that memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffmia.atomic import atomic_path
+from diffmia.errors import DiffmiaError
+from diffmia.probes import Probe
+from diffmia.residual_store import ResidualStore, piece_columns
+
+SCHEMA_VERSION = "1"
+
+
+@dataclass
+class Samples:
+    """Samples of a shard, in ascending order of id, beside the images of their whole dataset."""
+
+    images: np.ndarray  # uint8 (N, C, H, W)
+    ids: np.ndarray  # int64 (n,)
+    roles: np.ndarray  # str (n,)
+    labels: np.ndarray  # int64 (n,)
+
+
+def write_table(
+    out: Path,
+    samples: Samples,
+    blocks: list[np.ndarray],
+    probes: list[Probe],
+    store: ResidualStore,
+    metadata: dict,
+) -> dict[str, float]:
+    """Join the finished pieces of all probes, a block of samples at a time; returns each probe's seconds."""
+    seconds = dict.fromkeys((probe.name for probe in probes), 0.0)
+    schema = _schema(probes, metadata)
+    start = 0
+    with atomic_path(out) as scratch, pq.ParquetWriter(scratch, schema) as writer:
+        for ids in blocks:
+            rows = slice(start, start + len(ids))
+            columns = [pa.array(ids), pa.array(samples.roles[rows]), pa.array(samples.labels[rows])]
+            for probe in probes:
+                piece, took = store.read(probe, ids)
+                columns += [piece[name].combine_chunks() for name in piece.column_names]
+                seconds[probe.name] += took
+            writer.write_table(pa.table(columns, schema=schema))
+            start += len(ids)
+    return seconds
+
+
+def _schema(probes: list[Probe], metadata: dict) -> pa.Schema:
+    fields = [("sample_id", pa.int64()), ("role", pa.string()), ("label", pa.int64())]
+    fields += [(name, pa.float64()) for probe in probes for name in piece_columns(probe)]
+    return pa.schema(fields, metadata={key: str(value) for key, value in metadata.items()})
+
+
+def merge_shards(shards: list[Path], out: Path) -> None:
+    """Join the shards' tables by sample id, a shard at a time; they must agree in columns and hashes."""
+    schemas = [pq.read_schema(path) for path in shards]
+    for path, schema in zip(shards, schemas, strict=True):
+        if not schema.equals(schemas[0], check_metadata=True):
+            raise DiffmiaError(f"{path} was made by another pass than {shards[0]}; run the residual pass again")
+    with atomic_path(out) as scratch, pq.ParquetWriter(scratch, schemas[0]) as writer:
+        for table in _blocks(shards):
+            writer.write_table(table)
+
+
+def _blocks(shards: list[Path]) -> Iterator[pa.Table]:
+    for path in shards:
+        file = pq.ParquetFile(path)
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)

@@ -1,0 +1,172 @@
+"""The surroundings of a job: its log, its threads and device, its errors, and what it leaves about how it was made."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from diffmia import __version__
+from diffmia.atomic import atomic_path
+from diffmia.config import Config, load_config
+from diffmia.errors import DiffmiaError
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("diffmia")
+
+RECORDED_PACKAGES = ("torch", "diffusers", "numpy", "scipy", "pandas", "scikit-learn", "snakemake")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A Snakemake job as a script sees it."""
+
+    config: Config
+    text: str  # canonical JSON of everything that decides the result
+    wildcards: Any
+    input: Any
+    output: Any
+    gpus: int
+    threads: int
+
+    @property
+    def seed(self) -> int:
+        """The seed the job's own random draws grow from."""
+        return json.loads(self.text)["seed"]
+
+    def device(self) -> torch.device:
+        """See `use_device`."""
+        return use_device(self.config.device, self.gpus, self.threads)
+
+    def record(self, **facts: Any) -> None:
+        """Write the job's `meta` output: how the result was made."""
+        write_provenance(self.output.meta, self.text, **facts)
+
+
+@contextmanager
+def job_context(snakemake: Any) -> Iterator[Job]:
+    """Run a job with all its output, native libraries' included, in its log, and its progress on the terminal too.
+
+    An error the user can put right ends the job with its one sentence; of any other the log has the traceback.
+    """
+    log_path = Path(snakemake.log[0])
+    log_path.parent.mkdir(parents=True, exist_ok=True)
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    with log_path.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    _log_to(sys.stderr, terminal, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
+    try:
+        yield Job(
+            load_config(snakemake.config),
+            snakemake.params.job,
+            snakemake.wildcards,
+            snakemake.input,
+            snakemake.output,
+            int(snakemake.resources.get("gpu", 0)),
+            snakemake.threads,
+        )
+    except DiffmiaError as error:
+        log.error("%s", error)
+        raise SystemExit(1) from None
+    except Exception as error:
+        traceback.print_exc()
+        log.error("%s: %s (traceback in %s)", type(error).__name__, error, log_path)
+        raise SystemExit(1) from None
+
+
+def _log_to(file: Any, terminal: Any, name: str) -> None:
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for stream, form in ((file, "%(asctime)s %(levelname)s %(message)s"), (terminal, f"[{name}] %(message)s")):
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter(form))
+        if stream is terminal:
+            handler.addFilter(logging.Filter("diffmia"))  # libraries' chatter stays in the log
+        root.addHandler(handler)
+
+
+@contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Hold a lock file for a block; the kernel frees it when the process dies, however it dies.
+
+    Raises
+    ------
+    DiffmiaError
+        If another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise DiffmiaError(f"another process is at work on {what} (it holds {path}); wait for it or end it") from error
+
+
+def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
+    """The device of a job, with its threads set; CUDA only if the job was given a GPU and one is visible.
+
+    Parameters
+    ----------
+    wanted : str
+        `auto`, `cpu` or `cuda` (then the absence of a GPU is an error).
+    gpus : int
+        The `gpu` resource the scheduler granted.
+    threads : int
+        Threads granted; never more are used than the machine has cores.
+    """
+    import torch
+
+    torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)))))
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # scores are strict float32
+    available = gpus > 0 and torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        reason = "no GPU is visible" if gpus > 0 else "the job was given no gpu resource"
+        raise DiffmiaError(f"config: device is 'cuda' and {reason}; set device: auto to fall back to the CPU")
+    if wanted == "cpu" or not available:
+        if wanted == "auto" and gpus > 0:
+            log.warning("no GPU is visible; going on on the CPU")
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called in provenance and cost."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu x{torch.get_num_threads()}"
+
+
+def write_provenance(path: str | Path, job: str, **facts: Any) -> None:
+    """Write how a result was made: its resolved job, the versions of what made it, and `facts`."""
+    record = {
+        "job": json.loads(job),
+        **facts,
+        "versions": {"python": platform.python_version(), "diffmia": __version__, **_versions()},
+        "machine": platform.platform(),
+    }
+    with atomic_path(path) as scratch:
+        scratch.write_text(json.dumps(record, indent=2, default=str) + "\n")
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the packages that matter, where they are installed: an environment holds what its rules need."""
+    found = {}
+    for name in RECORDED_PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found

@@ -1,0 +1,64 @@
+"""The scoring stage of attacks that read the residual table: columns in, one score file out, no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from diffmia.atomic import atomic_path
+from diffmia.attacks.base import AttackSpec
+from diffmia.errors import DiffmiaError
+from diffmia.finite import check_finite
+
+HASHES = ("split_hash", "dataset_hash", "target_hash")
+
+
+def score_attack(spec: AttackSpec, attack: str, t: int, residuals: Path, out: Path) -> dict[str, str]:
+    """Write an attack's scores of members and non-members; returns the hashes the file carries.
+
+    The file has columns sample_id, member, role (`eval`: judged), base and oms; a low score means member, always.
+
+    Raises
+    ------
+    DiffmiaError
+        If the table lacks a column the attack reads, or a score is not finite.
+    """
+    table = pq.read_table(residuals)
+    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    hashes = {key: metadata[key] for key in HASHES}
+    frame = table.to_pandas()
+    judged = frame[frame["role"] != "auxiliary"].reset_index(drop=True)
+    try:
+        scored = spec.score(judged, t)
+    except KeyError as error:
+        raise DiffmiaError(f"{residuals} has no column for attack '{attack}' at t = {t}: {error}") from error
+    scores = pd.DataFrame({"sample_id": judged["sample_id"], "member": judged["role"] == "member", "role": "eval"})
+    scores = scores.join(scored.astype("float64"))
+    for variant in ("base", "oms"):
+        if not scores[variant].isna().all():  # an attack without one more step has no `oms`
+            check_finite(scores[variant].to_numpy(), scores["sample_id"], f"{variant} scores of attack '{attack}'")
+    with atomic_path(out) as scratch:
+        content = pa.Table.from_pandas(scores, preserve_index=False)
+        pq.write_table(content.replace_schema_metadata({**hashes, "attack": attack}), scratch)
+    return hashes
+
+
+def read_scores(path: Path, split_hash: str) -> pd.DataFrame:
+    """A score file, which must be of the split with this hash.
+
+    Raises
+    ------
+    DiffmiaError
+        If the scores are of another split.
+    """
+    table = pq.read_table(path)
+    found = table.schema.metadata[b"split_hash"].decode()
+    if found != split_hash:
+        raise DiffmiaError(
+            f"{path} holds scores of split {found[:12]}, and they are to be judged by split {split_hash[:12]}; "
+            "score that split again"
+        )
+    return table.to_pandas()

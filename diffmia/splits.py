@@ -1,0 +1,201 @@
+"""Member, non-member and auxiliary samples of a dataset, with a hash that every later stage carries."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from diffmia.atomic import atomic_path
+from diffmia.errors import DiffmiaError
+from diffmia.spec import Spec
+
+ROLES = ("member", "non_member", "auxiliary")
+Indices = dict[str, np.ndarray]
+
+
+class SplitSpec(Spec):
+    """Which samples of a dataset play which role."""
+
+    dataset: str = Field(description="Id of the dataset that is split")
+
+    def inputs(self) -> list[str]:
+        """Files the split is read from, none by default."""
+        return []
+
+    @abstractmethod
+    def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
+        """Sample ids of each role, disjoint; `samples` has columns sample_id, label and group."""
+
+
+class _Sizes(SplitSpec):
+    members: PositiveInt = Field(description="Samples the target is trained on")
+    non_members: PositiveInt | Literal["rest"] = Field("rest", description="Samples it never sees; `rest`: all others")
+    auxiliary: NonNegativeInt = Field(0, description="Further unseen samples, for attacks that learn from non-members")
+
+    def _require(self, available: int) -> None:
+        rest = self.non_members == "rest"
+        wanted = self.members + self.auxiliary + (1 if rest else self.non_members)
+        if wanted > available:
+            raise DiffmiaError(
+                f"dataset '{self.dataset}' has {available} samples, and the split asks for {self.members} members, "
+                f"{self.auxiliary} auxiliary and {'at least 1' if rest else self.non_members} non-members "
+                f"({wanted} in all); ask for fewer"
+            )
+
+    def _quota(self, role: str) -> int | None:
+        """Samples of a role, None for all that are left."""
+        size = {"member": self.members, "non_member": self.non_members, "auxiliary": self.auxiliary}[role]
+        return None if size == "rest" else size
+
+
+class RandomSplit(_Sizes):
+    """Samples drawn uniformly, whatever their class."""
+
+    method: Literal["random"]
+
+    def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
+        """See `SplitSpec.draw`."""
+        self._require(len(samples))
+        order = iter(np.random.default_rng(seed).permutation(samples["sample_id"].to_numpy()))
+        return {role: _take(order, self._quota(role)) for role in ("member", "auxiliary", "non_member")}
+
+
+class ClassBalancedSplit(_Sizes):
+    """Equally many samples of each class, give or take one (`rest` takes what is left)."""
+
+    method: Literal["class_balanced"]
+
+    def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
+        """See `SplitSpec.draw`."""
+        self._require(len(samples))
+        generator = np.random.default_rng(seed)
+        left = {label: generator.permutation(ids.to_numpy()) for label, ids in samples.groupby("label")["sample_id"]}
+        drawn: Indices = {}
+        for role in ("member", "auxiliary", "non_member"):
+            quota = self._quota(role)
+            share, extra = (None, 0) if quota is None else divmod(quota, len(left))
+            lucky = set(generator.permutation(list(left))[:extra])  # the classes that give one more
+            parts = []
+            for label in left:
+                size = len(left[label]) if share is None else share + (label in lucky)
+                if size > len(left[label]):
+                    raise DiffmiaError(
+                        f"dataset '{self.dataset}': class {label} has {len(left[label])} samples left and a balanced "
+                        f"draw of {quota} {role} samples needs {size} of it; ask for fewer or use method: random"
+                    )
+                parts.append(left[label][:size])
+                left[label] = left[label][size:]
+            drawn[role] = np.concatenate(parts)
+        return drawn
+
+
+class GroupSplit(_Sizes):
+    """Whole groups (a person, a source) on one side: groups in random order, each role taking those that still fit."""
+
+    method: Literal["by_group"]
+
+    def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
+        """See `SplitSpec.draw`; a role may end a little under its size, as groups are not cut."""
+        self._require(len(samples))
+        if samples["group"].isna().any():
+            raise DiffmiaError(f"dataset '{self.dataset}' has samples without a group; method: by_group needs one each")
+        groups = {name: ids.to_numpy() for name, ids in samples.groupby("group")["sample_id"]}
+        order = list(np.random.default_rng(seed).permutation(sorted(groups)))
+        drawn: Indices = {}
+        for role in ("member", "auxiliary", "non_member"):
+            quota, taken = self._quota(role), []
+            for name in list(order):
+                if quota is None or sum(map(len, taken)) + len(groups[name]) <= quota:
+                    taken.append(groups[name])
+                    order.remove(name)
+            drawn[role] = np.concatenate([np.empty(0, np.int64), *taken])
+        return drawn
+
+
+class FileSplit(SplitSpec):
+    """Fixed indices from an `.npz` file, such as SecMI's `*_train_ratio0.5.npz`; the run seed does not move them."""
+
+    method: Literal["file"]
+    path: str = Field(description="The .npz file, relative to the working folder")
+    member_key: str = Field("mia_train_idxs", description="Array of member indices")
+    non_member_key: str = Field("mia_eval_idxs", description="Array of non-member indices")
+    auxiliary_key: str | None = Field(None, description="Array of auxiliary indices, if any")
+
+    def inputs(self) -> list[str]:
+        """See `SplitSpec.inputs`."""
+        return [self.path]
+
+    def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
+        """See `SplitSpec.draw`."""
+        keys = {"member": self.member_key, "non_member": self.non_member_key, "auxiliary": self.auxiliary_key}
+        try:
+            with np.load(self.path, allow_pickle=False) as arrays:
+                missing = [key for key in keys.values() if key is not None and key not in arrays]
+                if missing:
+                    raise DiffmiaError(f"{self.path} has no array {missing}; it has {sorted(arrays)}")
+                drawn = {role: np.empty(0, np.int64) if key is None else arrays[key] for role, key in keys.items()}
+        except (OSError, ValueError) as error:
+            raise DiffmiaError(f"cannot read split file {self.path}: {error}") from error
+        return {role: ids.astype(np.int64).ravel() for role, ids in drawn.items()}
+
+
+def _take(order: Iterator, size: int | None) -> np.ndarray:
+    taken = list(order) if size is None else [next(order) for _ in range(size)]
+    return np.array(taken, dtype=np.int64)
+
+
+def build_split(spec: SplitSpec, seed: int, samples: Path, dataset_manifest: Path, out: Path) -> None:
+    """Draw a split and write its manifest.
+
+    The manifest holds the sample ids of each role in ascending order, their number in each class, the hash of the data
+    and `split_hash`, the hash of both: what a target was trained on and judged by.
+
+    Raises
+    ------
+    DiffmiaError
+        If the dataset is too small, a role is empty, or indices repeat or point outside the dataset.
+    """
+    table = pd.read_parquet(samples)
+    dataset = json.loads(Path(dataset_manifest).read_text())
+    drawn = {role: np.sort(ids) for role, ids in spec.draw(table, seed).items()}
+    _check(spec, drawn, len(table))
+    roles = {role: drawn[role].tolist() for role in ROLES}
+    content = json.dumps({"dataset_hash": dataset["dataset_hash"], **roles}, sort_keys=True)
+    labels = table.set_index("sample_id")["label_name"]
+    manifest = {
+        "dataset": spec.dataset,
+        "dataset_hash": dataset["dataset_hash"],
+        "shape": dataset["shape"],
+        "method": spec.method,
+        "seed": seed,
+        "split_hash": hashlib.sha256(content.encode()).hexdigest(),
+        "counts": {role: len(ids) for role, ids in roles.items()},
+        "class_counts": {role: labels[ids].value_counts().sort_index().to_dict() for role, ids in roles.items()},
+        **roles,
+    }
+    with atomic_path(out) as scratch:
+        scratch.write_text(json.dumps(manifest))
+
+
+def _check(spec: SplitSpec, drawn: Indices, n: int) -> None:
+    for role in ("member", "non_member"):
+        if not len(drawn[role]):
+            raise DiffmiaError(f"the split of dataset '{spec.dataset}' has no {role} samples")
+    together = np.concatenate([drawn[role] for role in ROLES])
+    outside = together[(together < 0) | (together >= n)]
+    if len(outside):
+        raise DiffmiaError(f"the split of dataset '{spec.dataset}' names sample {outside[0]}, and it has {n} samples")
+    ids, times = np.unique(together, return_counts=True)
+    if (times > 1).any():
+        raise DiffmiaError(
+            f"the split of dataset '{spec.dataset}' uses {int((times > 1).sum())} samples more than once, "
+            f"first {ids[times > 1][0]}; members, non-members and auxiliary samples must be disjoint"
+        )

@@ -1,0 +1,75 @@
+"""Published numbers beside the measured ones, for targets that say whose numbers they reproduce."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import pandas as pd
+
+from diffmia.tables.measured import KEYS, METRICS, MISSING, VARIANTS, cell, notes, number, over_seeds
+from diffmia.tables.table import Table, TableInputs
+
+_TITLE = "Published and measured"
+
+
+def fill(inputs: TableInputs) -> Table:
+    """One row for each published number of the run's targets and attacks."""
+    config = inputs.config
+    claims = [
+        {"target": target, "paper": paper, "published_target": name}
+        for target in config.run.targets
+        for paper, name in config.targets[target].published_as.items()
+    ]
+    published = _read("results.csv").rename(columns={"target": "published_target", "percent": "published"})
+    sizes = _read("sample_sizes.csv").rename(
+        columns={
+            "target": "published_target",
+            "n_members": "published_n_members",
+            "n_non_members": "published_n_non_members",
+        }
+    )
+    data = (
+        pd.DataFrame(claims, columns=["target", "paper", "published_target"])
+        .merge(published[published["attack"].isin(config.run.attacks)], on=["paper", "published_target"])
+        .merge(sizes, on=["paper", "published_target"], how="left")
+        .merge(over_seeds(inputs.metrics), on=KEYS, how="left")
+    )
+    data.insert(data.columns.get_loc("value") + 1, "difference", data["value"] - data["published"])
+    if data.empty:
+        note = "No target of the run says that it reproduces published numbers (published_as) of the run's attacks."
+        return Table("comparison", _TITLE, pd.DataFrame(), data, [note])
+    cells = pd.DataFrame([_printed(row, config.attacks[row.attack].label) for row in data.itertuples()])
+    chosen = {key: data[key].unique() for key in ("target", "attack")}
+    rows = inputs.metrics[inputs.metrics[list(chosen)].isin(chosen).all(axis="columns")]
+    remarks = [
+        "Difference: measured − published, in percentage points. Published numbers come without an interval, and "
+        "their model saw another split. n: members / non-members; ? where the paper's are not on record here.",
+        *notes(rows, config, cells),
+    ]
+    return Table("comparison", _TITLE, cells, data.rename(columns={"value": "measured"}), remarks, text_columns=4)
+
+
+def _read(name: str) -> pd.DataFrame:
+    with resources.files("diffmia").joinpath("published", name).open() as file:
+        return pd.read_csv(file).convert_dtypes(convert_floating=False)
+
+
+def _printed(row: Any, label: str) -> dict[str, str]:
+    difference = MISSING if pd.isna(row.difference) else number(row.difference, signed=True)
+    flags = f" ({row.flags})" if isinstance(row.flags, str) and row.flags else ""
+    return {
+        "Target": row.target,
+        "Published as": f"{row.paper.upper()} table {row.table}, {row.published_target}",
+        "Attack": " ".join(filter(None, [label, VARIANTS[row.variant]])) + flags,
+        "Metric": METRICS[row.metric],
+        "Published": number(row.published),
+        "Measured": cell(row),
+        "Difference": difference,
+        "n published": _sizes(row.published_n_members, row.published_n_non_members, "?"),
+        "n measured": _sizes(row.n_members, row.n_non_members, MISSING),
+    }
+
+
+def _sizes(members: float, non_members: float, unknown: str) -> str:
+    return unknown if pd.isna(members) else f"{members:,.0f} / {non_members:,.0f}"

@@ -1,0 +1,23 @@
+"""The table stage: from the run's metrics and split manifests to one table's files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ImportString, TypeAdapter
+
+from diffmia.config import Config
+from diffmia.layout import by_id_and_seed
+from diffmia.tables import TABLES
+from diffmia.tables.table import TableInputs, write
+
+
+def render_table(name: str, config: Config, metrics: Path, splits: Sequence[Path], out: Any) -> None:
+    """Write `out.csv`, `out.md` and `out.tex` of a table; `splits` are manifests named `<split>/seed<n>.json`."""
+    fill = TypeAdapter(ImportString).validate_python(TABLES[name])
+    manifests = {key: json.loads(path.read_text()) for key, path in by_id_and_seed(splits).items()}
+    write(fill(TableInputs(pd.read_csv(metrics), manifests, config)), out.csv, out.md, out.tex)

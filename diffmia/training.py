@@ -1,0 +1,193 @@
+"""Training of a target: noise prediction on its members (OMS Eq. 5), with an EMA of the weights and exact resume.
+
+Everything random of an epoch (order, timesteps, noise, flips, dropout) comes from a generator seeded by the training
+seed and the epoch's number. So a run that was killed and resumed from its last finished epoch makes the same draws,
+and on a CPU with equal threads the same bits, as one that was not.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from diffmia.atomic import atomic_path
+from diffmia.denoiser import Denoiser
+from diffmia.errors import DiffmiaError
+from diffmia.images import to_unit_range
+from diffmia.models.base import TrainingSpec
+from diffmia.progress import Progress
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_SAVES = 30.0
+HELD_OUT_REPORTS = 25  # points of the held-out curve
+
+
+@dataclass
+class TrainingData:
+    """Images of a target's split, uint8 (N, C, H, W); `auxiliary` may be empty. Non-members have no place here."""
+
+    members: np.ndarray
+    auxiliary: np.ndarray
+
+
+class Trainer:
+    """A training in progress.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        Freshly built model; it is trained in place, and holds the EMA weights when `run` returns.
+    spec : TrainingSpec
+        Settings.
+    data : TrainingData
+        Images.
+    seed : int
+        Training seed.
+    device : torch.device
+        Where the model is trained.
+    """
+
+    def __init__(self, denoiser: Denoiser, spec: TrainingSpec, data: TrainingData, seed: int, device: torch.device):
+        self.denoiser, self.spec, self.data, self.seed, self.device = denoiser.to(device), spec, data, seed, device
+        self.parameters = [p for p in denoiser.parameters() if p.requires_grad]
+        optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
+        self.optimizer = optimizer(self.parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
+        self.ema = EMAModel(self.parameters, decay=spec.ema_decay)
+        self.epoch = self.step = 0
+        self.losses: list[dict[str, float]] = []
+
+    def run(self, resume_path: Path, keep_checkpoint: Callable[[int], None]) -> None:
+        """Train to the last epoch, from `resume_path` if it exists, which is rewritten now and then.
+
+        `keep_checkpoint` is called after each of the chosen epochs, while the denoiser holds the EMA weights.
+
+        Raises
+        ------
+        DiffmiaError
+            If the loss is not finite.
+        """
+        if resume_path.exists():
+            self._load(resume_path)
+            log.info("resuming after epoch %d of %d", self.epoch, self.spec.epochs)
+        progress = Progress(log, "epoch", self.spec.epochs, self.epoch)
+        saved = time.monotonic()
+        while self.epoch < self.spec.epochs:
+            loss = self._train_epoch()
+            self.losses.append({"epoch": self.epoch, "step": self.step, "loss": loss} | self._held_out())
+            progress.update(self.epoch, f"  step {self.step}  loss {loss:.4f}")
+            if self.epoch in self.spec.checkpoint_epochs:
+                with self._ema_weights():
+                    keep_checkpoint(self.epoch)
+            if time.monotonic() - saved >= SECONDS_BETWEEN_SAVES:
+                self._save(resume_path)
+                saved = time.monotonic()
+        self.ema.copy_to(self.parameters)
+
+    def _train_epoch(self) -> float:
+        """One pass over the members; returns its mean loss."""
+        self.epoch += 1
+        generator = self._generator(self.epoch)
+        self.denoiser.train()
+        total = 0.0
+        order = torch.randperm(len(self.data.members), generator=generator)
+        for batch in order.split(self.spec.batch_size):
+            x0 = to_unit_range(self.data.members[batch.numpy()])
+            if self.spec.horizontal_flip:
+                flip = torch.rand(len(x0), generator=generator) < 0.5
+                x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
+            loss = self._loss(x0, generator)
+            if not torch.isfinite(loss):
+                raise DiffmiaError(
+                    f"the training loss is {loss.item()} at step {self.step + 1} (epoch {self.epoch}); "
+                    "lower learning_rate or set gradient_clip"
+                )
+            self._update(loss)
+            total += loss.item() * len(x0)
+        return total / len(order)
+
+    def _loss(self, x0: Tensor, generator: torch.Generator) -> Tensor:
+        t = torch.randint(len(self.denoiser.schedule), (len(x0),), generator=generator)
+        epsilon = torch.randn(x0.shape, generator=generator)
+        x_t = self.denoiser.schedule.add_noise(x0, epsilon, t)
+        return mse_loss(self.denoiser.predict_noise(x_t.to(self.device), t), epsilon.to(self.device))  # OMS Eq. 5
+
+    def _update(self, loss: Tensor) -> None:
+        self.step += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.spec.learning_rate * min(1.0, self.step / max(1, self.spec.warmup_steps))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.spec.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.gradient_clip)
+        self.optimizer.step()
+        self.ema.step(self.parameters)
+
+    def _held_out(self) -> dict[str, float]:
+        """Loss of the EMA model on equally many members and auxiliary samples, at some epochs; the gap is memorised."""
+        n = min(len(self.data.members), len(self.data.auxiliary), 512)
+        every = max(1, self.spec.epochs // HELD_OUT_REPORTS)
+        if n == 0 or (self.epoch % every and self.epoch != self.spec.epochs):
+            return {}
+        self.denoiser.eval()
+        with self._ema_weights(), torch.inference_mode():
+            return {
+                name: float(
+                    np.mean(
+                        [
+                            self._loss(to_unit_range(images[start : start + self.spec.batch_size]), generator).item()
+                            for start in range(0, n, self.spec.batch_size)
+                        ]
+                    )
+                )
+                for name, images, generator in (
+                    ("member_loss", self.data.members[:n], self._generator(0)),  # the same draws for both sets
+                    ("auxiliary_loss", self.data.auxiliary[:n], self._generator(0)),
+                )
+            }
+
+    def _generator(self, epoch: int) -> torch.Generator:
+        seed = int(
+            np.random.SeedSequence(self.seed, spawn_key=(epoch,)).generate_state(1, np.uint64)[0] >> np.uint64(1)
+        )
+        torch.manual_seed(seed)  # dropout draws from the global generator
+        return torch.Generator().manual_seed(seed)
+
+    @contextmanager
+    def _ema_weights(self) -> Iterator[None]:
+        """Within the block the denoiser holds the moving average of its weights."""
+        self.ema.store(self.parameters)
+        self.ema.copy_to(self.parameters)
+        try:
+            yield
+        finally:
+            self.ema.restore(self.parameters)
+
+    def _save(self, path: Path) -> None:
+        state = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "losses": self.losses,
+            "model": self.denoiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
+        with atomic_path(path) as scratch:
+            torch.save(state, scratch)
+
+    def _load(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.epoch, self.step, self.losses = state["epoch"], state["step"], state["losses"]
+        self.denoiser.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.ema.load_state_dict(state["ema"])

@@ -1,0 +1,139 @@
+"""Helpers of the rules: each a thin wrapper over the package. No rules here."""
+
+import re
+
+from snakemake.exceptions import WorkflowError
+
+from diffmia import jobs
+from diffmia.config import load_config
+from diffmia.errors import DiffmiaError
+from diffmia.figures import FIGURES
+
+try:
+    CONFIG = load_config(config)
+except DiffmiaError as error:
+    raise WorkflowError(str(error)) from None
+
+RUN = CONFIG.run
+
+
+wildcard_constraints:
+    dataset="|".join(map(re.escape, CONFIG.datasets)),
+    split="|".join(map(re.escape, CONFIG.splits)),
+    target="|".join(map(re.escape, CONFIG.targets)),
+    attack="|".join(map(re.escape, CONFIG.attacks)),
+    table="|".join(RUN.tables),
+    figure="|".join(RUN.figures),
+    seed=r"\d+",
+    shard=r"\d+of\d+",
+
+
+def scaled(amount):
+    """A resource that grows with each retry."""
+
+    def get(wildcards, attempt):
+        return amount * attempt
+
+    return get
+
+
+def dataset_inputs(wildcards):
+    return CONFIG.datasets[wildcards.dataset].inputs()
+
+
+def split_inputs(wildcards):
+    return CONFIG.splits[wildcards.split].inputs()
+
+
+def split_dataset(file):
+    """Path of a file of the dataset that a split divides."""
+
+    def get(wildcards):
+        return f"results/datasets/{CONFIG.splits[wildcards.split].dataset}/{file}"
+
+    return get
+
+
+def target_dataset(file):
+    """Path of a file of the dataset that a target's split divides."""
+
+    def get(wildcards):
+        return f"results/datasets/{CONFIG.split_of(wildcards.target).dataset}/{file}"
+
+    return get
+
+
+def target_split(wildcards):
+    return f"results/splits/{CONFIG.targets[wildcards.target].split}/seed{wildcards.seed}.json"
+
+
+def target_shards(file):
+    """Paths of a file of each of the target's shards."""
+
+    def get(wildcards):
+        shards = CONFIG.targets[wildcards.target].shards
+        folder = f"results/residuals/{wildcards.target}/seed{wildcards.seed}"
+        return [f"{folder}/{shard}of{shards}{file}" for shard in range(shards)]
+
+    return get
+
+
+def dataset_job(wildcards):
+    return jobs.dataset_job(CONFIG, wildcards.dataset)
+
+
+def split_job(wildcards):
+    return jobs.split_job(CONFIG, wildcards.split, int(wildcards.seed))
+
+
+def training_job(wildcards):
+    return jobs.training_job(CONFIG, wildcards.target, int(wildcards.seed))
+
+
+def residual_job(wildcards):
+    return jobs.residual_job(CONFIG, wildcards.target, int(wildcards.seed))
+
+
+def score_job(wildcards):
+    return jobs.score_job(CONFIG, wildcards.target, wildcards.attack)
+
+
+def evaluation_job(wildcards):
+    return jobs.evaluation_job(CONFIG, wildcards.target, wildcards.attack, int(wildcards.seed))
+
+
+def metrics_job(wildcards):
+    return jobs.selection_job(CONFIG, "metrics", "diffmia.evaluation.stage")
+
+
+def cost_job(wildcards):
+    return jobs.selection_job(CONFIG, "cost", "diffmia.evaluation.stage")
+
+
+def table_job(wildcards):
+    return jobs.table_job(CONFIG, wildcards.table)
+
+
+def figure_job(wildcards):
+    return jobs.figure_job(CONFIG, wildcards.figure, wildcards.target)
+
+
+def table_splits(wildcards):
+    """Manifest of each split of the run, by split and seed."""
+    splits = dict.fromkeys(CONFIG.targets[target].split for target in RUN.targets)
+    return [f"results/splits/{split}/seed{seed}.json" for split in splits for seed in RUN.seeds]
+
+
+def figure_scores(wildcards):
+    """Score files a figure shows, none if it shows no scores."""
+    if FIGURES[wildcards.figure].reads != "scores":
+        return []
+    folder = f"results/scores/{wildcards.target}"
+    return [f"{folder}/seed{seed}/{attack}.parquet" for seed in RUN.seeds for attack in jobs.shown_attacks(CONFIG)]
+
+
+def figure_losses(wildcards):
+    """Loss curves a figure shows, none if it shows no losses."""
+    if FIGURES[wildcards.figure].reads != "losses":
+        return []
+    return [f"results/targets/{wildcards.target}/seed{seed}/training_loss.csv" for seed in RUN.seeds]

@@ -1,0 +1,78 @@
+"""Images and their split into members, non-members and auxiliary samples."""
+
+
+rule download_dataset:
+    input:
+        dataset_inputs,
+    output:
+        receipt="results/datasets/{dataset}/source.json",
+    log:
+        "<logs>/download_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/download_dataset/{dataset}.jsonl"
+    retries: 2
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=scaled(60),
+    params:
+        job=dataset_job,
+    message:
+        "Fetching and checking dataset {wildcards.dataset}"
+    script:
+        "../scripts/download_dataset.py"
+
+
+rule prepare_dataset:
+    input:
+        receipt="results/datasets/{dataset}/source.json",
+    output:
+        images="results/datasets/{dataset}/images.npy",
+        samples="results/datasets/{dataset}/samples.parquet",
+        manifest="results/datasets/{dataset}/manifest.json",
+    log:
+        "<logs>/prepare_dataset/{dataset}.log",
+    benchmark:
+        "<benchmarks>/prepare_dataset/{dataset}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=scaled(2000),
+        runtime=scaled(60),
+    params:
+        job=dataset_job,
+    message:
+        "Preparing the images of {wildcards.dataset}"
+    script:
+        "../scripts/prepare_dataset.py"
+
+
+rule build_split:
+    input:
+        files=split_inputs,
+        samples=split_dataset("samples.parquet"),
+        manifest=split_dataset("manifest.json"),
+    output:
+        "results/splits/{split}/seed{seed}.json",
+    log:
+        "<logs>/build_split/{split}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/build_split/{split}/seed{seed}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
+    params:
+        job=split_job,
+    message:
+        "Drawing split {wildcards.split}, seed {wildcards.seed}"
+    script:
+        "../scripts/build_split.py"

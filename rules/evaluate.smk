@@ -1,0 +1,88 @@
+"""Scores judged: one file of metrics for each attack, and the aggregates of the run."""
+
+
+rule evaluate_scores:
+    input:
+        scores="results/scores/{target}/seed{seed}/{attack}.parquet",
+        split=target_split,
+    output:
+        "results/metrics/{target}/seed{seed}/{attack}.csv",
+    log:
+        "<logs>/evaluate_scores/{target}/seed{seed}/{attack}.log",
+    benchmark:
+        "<benchmarks>/evaluate_scores/{target}/seed{seed}/{attack}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        job=evaluation_job,
+    message:
+        "Judging {wildcards.attack} on {wildcards.target}, seed {wildcards.seed}"
+    script:
+        "../scripts/evaluate_scores.py"
+
+
+rule aggregate_metrics:
+    input:
+        collect(
+            "results/metrics/{target}/seed{seed}/{attack}.csv",
+            target=RUN.targets,
+            seed=RUN.seeds,
+            attack=RUN.attacks,
+        ),
+    output:
+        metrics="<out>/metrics.csv",
+        meta="<out>/metrics.meta.json",
+    log:
+        f"<logs>/aggregate_metrics/{RUN.name}.log",
+    benchmark:
+        f"<benchmarks>/aggregate_metrics/{RUN.name}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=10,
+    params:
+        job=metrics_job,
+    message:
+        "Collecting metrics"
+    script:
+        "../scripts/aggregate_metrics.py"
+
+
+rule aggregate_cost:
+    input:
+        metrics="<out>/metrics.csv",
+        passes=collect("results/residuals/{target}/seed{seed}.meta.json", target=RUN.targets, seed=RUN.seeds),
+    output:
+        "<out>/cost.csv",
+    log:
+        f"<logs>/aggregate_cost/{RUN.name}.log",
+    benchmark:
+        f"<benchmarks>/aggregate_cost/{RUN.name}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=10,
+    params:
+        job=cost_job,
+    message:
+        "Collecting costs"
+    script:
+        "../scripts/aggregate_cost.py"
+
+
+rule metrics:
+    input:
+        "<out>/metrics.csv",
+        "<out>/cost.csv",
+    localrule: True

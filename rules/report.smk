@@ -1,0 +1,77 @@
+"""Tables and figures, from the files of earlier stages alone."""
+
+
+rule render_table:
+    input:
+        metrics="<out>/metrics.csv",
+        splits=table_splits,
+    output:
+        csv="<out>/tables/{table}.csv",
+        md=report(
+            "<out>/tables/{table}.md", caption="captions/table.rst", category="Tables", labels={"table": "{table}"}
+        ),
+        tex="<out>/tables/{table}.tex",
+        meta="<out>/tables/{table}.meta.json",
+    log:
+        f"<logs>/render_table/{RUN.name}/{{table}}.log",
+    benchmark:
+        f"<benchmarks>/render_table/{RUN.name}/{{table}}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=10,
+    params:
+        job=table_job,
+    message:
+        "Rendering {wildcards.table}"
+    script:
+        "../scripts/render_table.py"
+
+
+rule plot_figure:
+    input:
+        scores=figure_scores,
+        samples=target_dataset("samples.parquet"),
+        losses=figure_losses,
+    output:
+        png=report(
+            "<out>/figures/{figure}.{target}.png",
+            caption="captions/figure.rst",
+            category="Figures",
+            subcategory="{target}",
+            labels={"figure": "{figure}", "target": "{target}"},
+        ),
+        pdf="<out>/figures/{figure}.{target}.pdf",
+        meta="<out>/figures/{figure}.{target}.meta.json",
+    log:
+        f"<logs>/plot_figure/{RUN.name}/{{figure}}.{{target}}.log",
+    benchmark:
+        f"<benchmarks>/plot_figure/{RUN.name}/{{figure}}.{{target}}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=2000,
+        runtime=30,
+    params:
+        job=figure_job,
+    message:
+        "Drawing {wildcards.figure} of {wildcards.target}"
+    script:
+        "../scripts/plot_figure.py"
+
+
+rule tables:
+    input:
+        collect("<out>/tables/{table}.md", table=RUN.tables),
+    localrule: True
+
+
+rule figures:
+    input:
+        collect("<out>/figures/{figure}.{target}.png", figure=RUN.figures, target=RUN.targets),
+    localrule: True

@@ -1,0 +1,35 @@
+"""Models to attack, trained on the members of their split."""
+
+
+rule train_target:
+    input:
+        images=target_dataset("images.npy"),
+        split=target_split,
+    output:
+        description="results/targets/{target}/seed{seed}/target.json",
+        weights="results/targets/{target}/seed{seed}/unet/diffusion_pytorch_model.safetensors",
+        losses="results/targets/{target}/seed{seed}/training_loss.csv",
+        meta="results/targets/{target}/seed{seed}.meta.json",
+    log:
+        "<logs>/train_target/{target}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/train_target/{target}/seed{seed}.jsonl"
+    conda:
+        "../envs/torch.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=scaled(8000),
+        runtime=scaled(2880),
+    params:
+        job=training_job,
+    message:
+        "Training target {wildcards.target}, seed {wildcards.seed}"
+    script:
+        "../scripts/train_target.py"
+
+
+rule targets:
+    input:
+        collect("results/targets/{target}/seed{seed}/target.json", target=RUN.targets, seed=RUN.seeds),
+    localrule: True

@@ -1,0 +1,9 @@
+"""Collect what each row of the metrics cost."""
+
+from diffmia.runtime import job_context
+
+if __name__ == "__main__":
+    with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.evaluation.stage import aggregate_cost
+
+        aggregate_cost(job.input.metrics, job.input.passes, job.output[0])

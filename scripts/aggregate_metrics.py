@@ -1,0 +1,10 @@
+"""Collect the metrics of a run."""
+
+from diffmia.runtime import job_context
+
+if __name__ == "__main__":
+    with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.evaluation.stage import aggregate_metrics
+
+        aggregate_metrics(job.input, job.output.metrics)
+        job.record(parts=list(job.input))

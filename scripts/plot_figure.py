@@ -1,0 +1,18 @@
+"""Draw one figure of one target."""
+
+from diffmia.runtime import job_context
+
+if __name__ == "__main__":
+    with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.figures.stage import plot_figure
+
+        plot_figure(
+            job.wildcards.figure,
+            job.config,
+            job.wildcards.target,
+            job.input.scores,
+            job.input.losses,
+            job.input.samples,
+            job.output,
+        )
+        job.record(inputs=list(job.input))

@@ -1,0 +1,191 @@
+"""Downloads, against a real HTTP server that knows ranges and can cut a transfer."""
+
+import hashlib
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import diffmia.datasets.cifar10 as cifar10_module
+from diffmia.datasets.cifar10 import Cifar10
+from diffmia.datasets.download import ATTEMPTS, CHUNK, cache_folder, download
+from diffmia.errors import DiffmiaError
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
+SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        server = self.server
+        header = self.headers["Range"]
+        server.requests.append((self.path, header))
+        time.sleep(server.delay)
+        if self.path not in server.files:
+            self.send_error(404)
+            return
+        content = server.files[self.path]
+        start = int(header.removeprefix("bytes=").removesuffix("-")) if header and server.ranges else 0
+        if start and start >= len(content):
+            self.send_error(416)
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        cut = server.cuts.pop(0) if server.cuts else None  # bytes that get through before the line goes dead
+        self.wfile.write(content[start:][:cut])
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.files = {"/data.bin": CONTENT}
+        server.requests, server.cuts, server.ranges, server.delay = [], [], True, 0.0
+        server.address = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
+
+
+@pytest.mark.parametrize("checksum", [MD5, SHA256])
+def test_downloads_once(server, tmp_path, checksum):
+    path = tmp_path / "cache" / "data.bin"
+    download([f"{server.address}/data.bin"], path, checksum)
+    download([f"{server.address}/data.bin"], path, checksum)
+    assert path.read_bytes() == CONTENT
+    assert names(path.parent) == ["data.bin"]
+    assert server.requests == [("/data.bin", None)]
+
+
+def test_a_part_is_resumed_by_asking_for_the_rest_only(server, tmp_path):
+    (tmp_path / "data.bin.part").write_bytes(CONTENT[:123_456])
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert server.requests == [("/data.bin", "bytes=123456-")]
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_transfer_cut_midway_goes_on_where_it_was_cut(server, tmp_path):
+    server.cuts = [CHUNK + 1000, CHUNK]
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert [header for _, header in server.requests] == [None, f"bytes={CHUNK}-", f"bytes={2 * CHUNK}-"]
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_transfer_that_is_always_cut_keeps_its_part_for_the_next_run(server, tmp_path):
+    server.cuts = [CHUNK] * ATTEMPTS
+    with pytest.raises(DiffmiaError, match="the transfer was cut"):
+        download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert names(tmp_path) == ["data.bin.part"]
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert server.requests[-1] == ("/data.bin", f"bytes={CHUNK * ATTEMPTS}-")
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_server_without_ranges_starts_over(server, tmp_path):
+    server.ranges = False
+    (tmp_path / "data.bin.part").write_bytes(CONTENT[:1000])
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_whole_part_only_needs_its_name(server, tmp_path):
+    (tmp_path / "data.bin.part").write_bytes(CONTENT)
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert names(tmp_path) == ["data.bin"]
+
+
+def test_mirrors_are_tried_in_order_until_one_is_right(server, tmp_path):
+    server.files["/wrong.bin"] = CONTENT[::-1]
+    server.files["/never.bin"] = CONTENT
+    urls = [f"{server.address}/{name}.bin" for name in ("absent", "wrong", "data", "never")]
+    download(urls, tmp_path / "data.bin", MD5)
+    assert server.requests == [("/absent.bin", None), ("/wrong.bin", None), ("/data.bin", None)]
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_when_all_fail_one_sentence_says_why_and_what_to_do(server, tmp_path):
+    server.files["/wrong.bin"] = CONTENT[::-1]
+    nowhere = "http://127.0.0.1:9/data.bin"
+    urls = [f"{server.address}/absent.bin", f"{server.address}/wrong.bin", nowhere]
+    with pytest.raises(DiffmiaError) as caught:
+        download(urls, tmp_path / "data.bin", MD5)
+    message = str(caught.value)
+    assert f"{urls[0]} (404 Not Found)" in message
+    assert f"{urls[1]} (what it sends does not have the checksum {MD5})" in message
+    assert f"{nowhere} (no connection)" in message
+    assert "`archive:`" in message
+    assert "\n" not in message
+    assert names(tmp_path) == []
+
+
+def test_a_wrong_file_under_the_final_name_is_replaced(server, tmp_path):
+    (tmp_path / "data.bin").write_bytes(b"wrong")
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_wrong_file_under_the_final_name_goes_even_if_no_right_one_comes(server, tmp_path):
+    (tmp_path / "data.bin").write_bytes(b"wrong")
+    with pytest.raises(DiffmiaError):
+        download([f"{server.address}/absent.bin"], tmp_path / "data.bin", MD5)
+    assert names(tmp_path) == []
+
+
+def test_two_jobs_download_a_file_once(server, tmp_path):
+    server.delay = 0.2  # long enough for both to be under way
+    arguments = ([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    jobs = [threading.Thread(target=download, args=arguments) for _ in range(2)]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert len(server.requests) == 1
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_file_that_is_there_needs_no_lock_so_a_shared_cache_may_be_read_only(tmp_path):
+    (tmp_path / "data.bin").write_bytes(CONTENT)
+    (tmp_path / "data.bin.lock").mkdir()  # stands for a lock that cannot be taken
+    download([], tmp_path / "data.bin", MD5)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
+def test_a_full_disk_is_one_sentence_with_the_file(server, tmp_path):
+    (tmp_path / "data.bin.part").symlink_to("/dev/full")
+    with pytest.raises(DiffmiaError, match=r"cannot write .*data\.bin\.part: No space left on device"):
+        download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert not (tmp_path / "data.bin").exists()
+
+
+def test_cifar10_asks_the_official_address_first_and_then_its_mirrors(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar10_module, "OFFICIAL_URL", f"{server.address}/official/cifar-10-binary.tar.gz")
+    monkeypatch.setattr(cifar10_module, "OFFICIAL_CHECKSUM", MD5)
+    [file] = Cifar10(source="cifar10", mirrors=[f"{server.address}/data.bin"]).fetch(tmp_path)
+    assert [path for path, _ in server.requests] == ["/official/cifar-10-binary.tar.gz", "/data.bin"]
+    assert file.path == str(tmp_path / "cifar-10-binary.tar.gz")
+    assert (file.name, file.bytes) == ("cifar-10-binary.tar.gz", len(CONTENT))
+    assert "sha256:" + file.sha256 == SHA256
+    assert file.url == cifar10_module.OFFICIAL_URL
+
+
+def test_the_cache_can_be_moved(monkeypatch, tmp_path):
+    monkeypatch.setenv("DIFFMIA_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("DIFFMIA_CACHE")
+    assert cache_folder().name == "diffmia"
