@@ -34,3 +34,7 @@ rule all:
         rules.figures.input,
         rules.metrics.input,
     localrule: True
+
+
+onsuccess:
+    print(summary(CONFIG))

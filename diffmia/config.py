@@ -17,7 +17,7 @@ from diffmia.attacks.base import AttackSpec
 from diffmia.config_errors import explain
 from diffmia.datasets.base import DatasetSpec
 from diffmia.errors import DiffmiaError
-from diffmia.evaluation.metrics import EvaluationSpec
+from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
 from diffmia.models.base import TargetSpec
 from diffmia.spec import Spec, union_of

@@ -8,6 +8,7 @@ from diffmia import jobs
 from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
+from diffmia.summary import summary
 
 try:
     CONFIG = load_config(config)

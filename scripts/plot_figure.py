@@ -1,5 +1,7 @@
 """Draw one figure of one target."""
 
+import json
+
 from diffmia.runtime import job_context
 
 if __name__ == "__main__":
@@ -10,6 +12,7 @@ if __name__ == "__main__":
             job.wildcards.figure,
             job.config,
             job.wildcards.target,
+            json.loads(job.text),
             job.input.scores,
             job.input.losses,
             job.input.samples,

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test, paired_auc_test
 from diffmia.evaluation.resampling import WeightedMetrics, bootstrap, percentile_interval
 from diffmia.evaluation.roc import auc, false_positive_budget, roc_curve, tpr_at_fpr
+from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.evaluation.thresholds import attack_success_rate, draw_thresholds
 from diffmia.finite import check_finite
-from diffmia.spec import Spec
 
 _SHOWN_FROM = 1  # false positives that the FPR allows: below, a TPR at it is not a number
 _RELIABLE_FROM = 10  # below, it rests on a handful of samples
-
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-class EvaluationSpec(Spec):
-    """How scores are judged."""
-
-    bootstrap: int = Field(1000, ge=100, description="Stratified bootstrap resamples behind each confidence interval")
-    confidence: Share = Field(0.95, description="Level of the percentile confidence intervals")
-    threshold_fraction: Share = Field(0.1, description="Share of each class that chooses the threshold of the ASR")
-    threshold_repeats: int = Field(10, ge=2, description="How often that share is drawn; the ASR is the mean")
-    fprs: tuple[Share, ...] = Field((0.05, 0.01, 0.001), description="False positive rates at which the TPR is taken")
 
 
 @dataclass(frozen=True)

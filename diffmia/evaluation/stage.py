@@ -9,7 +9,8 @@ import pandas as pd
 
 from diffmia.atomic import atomic_path
 from diffmia.attacks.base import AttackSpec
-from diffmia.evaluation.metrics import EvaluationSpec, evaluate
+from diffmia.evaluation.metrics import evaluate
+from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.layout import by_id_and_seed
 from diffmia.scoring import read_scores
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from diffmia.evaluation.metrics import EvaluationSpec
+from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.evaluation.thresholds import Draws, draw_thresholds, majority_vote
 
 

@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from diffmia.atomic import atomic_path
-from diffmia.evaluation.metrics import EvaluationSpec
+from diffmia.evaluation.spec import EvaluationSpec
 
 STYLE = {
     "font.size": 10,
@@ -29,9 +29,9 @@ STYLE = {
 
 MEMBER, NON_MEMBER, NEUTRAL = "#0072B2", "#E69F00", "#666666"
 
-# told apart with any kind of colour vision (Okabe & Ito 2008; Tol 2021, "muted" and "bright")
+# told apart with any kind of colour vision (Okabe & Ito 2008; Tol 2021)
 _COLOURS = {"naive": "#0072B2", "secmi": "#D55E00", "pia": "#009E73", "pian": "#CC79A7"}
-_OTHER_COLOURS = ("#332288", "#88CCEE", "#999933", "#882255", "#DDCC77", "#AA4499", "#661100", "#6699CC")
+_OTHER_COLOURS = ("#332288", "#88CCEE", "#999933", "#882255", "#DDCC77", "#661100")
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,20 @@ class FigureData:
         scores = self.scores[attack, seed]
         return scores[scores["role"] == "eval"].sort_values("sample_id", ignore_index=True)
 
+    def sizes(self, seeds: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Members and non-members judged at each of the seeds."""
+        members = [self.judged(next(iter(self.attacks)), seed)["member"].to_numpy(dtype=bool) for seed in seeds]
+        return [int(of.sum()) for of in members], [int((~of).sum()) for of in members]
+
     def heading(self, seeds: Sequence[int]) -> str:
         """Title of a figure of some of the seeds: the target, how many samples were judged, and the seeds."""
-        first = self.judged(next(iter(self.attacks)), seeds[0])["member"]
-        counts = f"{int(first.sum()):,} members, {int((~first).sum()):,} non-members"
-        return f"{self.title}\n{counts}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+        members, non_members = map(_span, self.sizes(seeds))
+        return f"{self.title}\n{members} members, {non_members} non-members, {seeds_text(seeds)}"
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """`seed 0`, or `seeds 0, 1, 2`."""
+    return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
 
 
 def colour_of(attack: str) -> str:
@@ -104,6 +113,11 @@ def sentence(title: str, text: str) -> Figure:
 def has_oms(scores: pd.DataFrame) -> bool:
     """Whether an attack has a score with one more step."""
     return not np.isnan(scores["oms"].to_numpy(dtype=float, na_value=np.nan)).all()
+
+
+def _span(counts: list[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def save(figure: Figure, png: str | Path, pdf: str | Path) -> None:

@@ -20,7 +20,7 @@ def draw_roc(data: FigureData) -> Figure:
         return sentence(data.title, "No attack of the run belongs in this figure.")
     with matplotlib.rc_context(STYLE):
         figure, axes = _panel(data)
-        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         _draw(axes, data)
         figure.legend(loc="outside right center")
     return figure
@@ -30,20 +30,15 @@ def draw_roc_log(data: FigureData) -> Figure:
     """ROC curves on logarithmic axes; where fewer than ten false positives decide, the ground is shaded."""
     if not data.attacks:
         return sentence(data.title, "No attack of the run belongs in this figure.")
-    members = [data.judged(next(iter(data.attacks)), seed)["member"] for seed in data.seeds]
-    n_members, n_non_members = (max(int((of == side).sum()) for of in members) for side in (True, False))
+    members, non_members = data.sizes(data.seeds)
+    least_fpr = 1 / max(non_members)
     with matplotlib.rc_context(STYLE):
         figure, axes = _panel(data)
-        axes.set(xscale="log", yscale="log", xlim=(1 / n_non_members, 1), ylim=(1 / n_members, 1))
+        axes.set(xscale="log", yscale="log", xlim=(least_fpr, 1.05), ylim=(1 / max(members), 1.05))
         # in log-log a straight line between two points would be no line between their rates
         _draw(axes, data, drawstyle="steps-post")
-        axes.axvspan(
-            1 / n_non_members,
-            min(1, _RELIABLE_FROM / n_non_members),
-            color="0.92",
-            label=f"† fewer than {_RELIABLE_FROM} false positives",
-            zorder=0,
-        )
+        name = f"† fewer than {_RELIABLE_FROM} false positives"
+        axes.axvspan(least_fpr, min(1, _RELIABLE_FROM / min(non_members)), color="0.92", zorder=0, label=name)
         figure.legend(loc="outside right center")
     return figure
 

@@ -63,7 +63,7 @@ def _histogram(axes: Axes, scores: np.ndarray, member: np.ndarray, draws: Draws)
     thresholds = draws.thresholds[np.isfinite(draws.thresholds)]  # -inf where no threshold beat a coin
     if len(thresholds):
         axes.axvspan(thresholds.min(), thresholds.max(), color=NEUTRAL, alpha=0.15, linewidth=0)
-        name = f"Threshold: median and range of {len(draws.thresholds)} draws"
+        name = f"Threshold: median (line) and range (grey) of {len(draws.thresholds)} draws"
         axes.axvline(np.median(thresholds), color="black", linewidth=1.2, linestyle="--", label=name)
     axes.set_xlim(edges[0], edges[-1])
     outside = np.mean((scores < low) | (scores > high))
@@ -73,13 +73,11 @@ def _histogram(axes: Axes, scores: np.ndarray, member: np.ndarray, draws: Draws)
 
 def _corrected_classes(axes: Axes, changes: pd.DataFrame, label_names: pd.Series) -> None:
     members = changes[changes["member"]]
-    classes = label_names.loc[members["sample_id"]]
-    corrected = label_names.loc[members.loc[members["corrected"], "sample_id"]].value_counts()
-    counts = corrected.reindex(sorted(classes.unique()), fill_value=0)
+    classes = label_names.loc[members["sample_id"]].astype(str).to_numpy()
+    counts = pd.Series(members["corrected"].to_numpy()).groupby(classes).sum()
     shown = counts if len(counts) <= _MOST_CLASSES else counts.nlargest(_MOST_CLASSES)
     axes.bar(range(len(shown)), shown, color=MEMBER)
-    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if max(map(len, shown.index)) > 2 else {}
-    axes.set_xticks(range(len(shown)), shown.index, **turned)
+    axes.set_xticks(range(len(shown)), shown.index, rotation=90 if max(map(len, shown.index)) > 2 else 0)
     axes.yaxis.get_major_locator().set_params(integer=True)
     few = f" (the {_MOST_CLASSES} with most, of {len(counts)})" if len(shown) < len(counts) else ""
     axes.set(xlabel=f"class{few}", ylabel="members corrected")

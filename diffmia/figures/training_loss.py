@@ -1,11 +1,11 @@
-"""Training loss over the epochs, and the held-out losses of the weights that are attacked: their gap is memorisation."""
+"""Training loss over the epochs, and that of the attacked weights on members and on held-out samples."""
 
 from __future__ import annotations
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from diffmia.figures.figure import MEMBER, NEUTRAL, NON_MEMBER, STYLE, FigureData, new_figure, sentence
+from diffmia.figures.figure import MEMBER, NEUTRAL, NON_MEMBER, STYLE, FigureData, new_figure, seeds_text, sentence
 
 # column of training_loss.csv: what it is called, its colour and its marker
 _CURVES = {
@@ -22,8 +22,8 @@ def draw(data: FigureData) -> Figure:
     with matplotlib.rc_context(STYLE):
         figure = new_figure(7, 4)
         seeds = sorted(data.losses)
-        figure.suptitle(f"{data.title}\nseed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}")
-        axes = figure.add_subplot(xlabel="Epoch", ylabel="Mean squared error of the noise (log scale)", yscale="log")
+        figure.suptitle(f"{data.title}, {seeds_text(seeds)}")
+        axes = figure.add_subplot(xlabel="Epoch", ylabel="Mean squared error", yscale="log")
         for i, seed in enumerate(seeds):
             table = data.losses[seed]
             for column, (name, colour, marker) in _CURVES.items():

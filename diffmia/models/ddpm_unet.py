@@ -47,7 +47,7 @@ class DDPMUNet(TargetSpec):
         """See `TargetSpec.build`."""
         from diffusers import UNet2DModel
 
-        from diffmia.models.unet_denoiser import UNetDenoiser
+        from diffmia.models.networks.unet import UNetDenoiser
         from diffmia.schedules import DiscreteSchedule
 
         image_channels, height, width = image_shape
@@ -83,7 +83,7 @@ class DDPMUNet(TargetSpec):
         """See `TargetSpec.load`."""
         from diffusers import UNet2DModel
 
-        from diffmia.models.unet_denoiser import UNetDenoiser
+        from diffmia.models.networks.unet import UNetDenoiser
         from diffmia.schedules import DiscreteSchedule
 
         unet = UNet2DModel.from_pretrained(

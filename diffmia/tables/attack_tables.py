@@ -111,5 +111,5 @@ def _row_name(label: str, variant: str, shown: list[Any]) -> str:
 def _cell(row: Any) -> str:
     """A cell of `cell`; one of Δ is signed and has the relative difference, if there is one."""
     relative = getattr(row, "relative", float("nan"))
-    remark = "" if pd.isna(relative) else f"({relative:+,.0f} %)".replace("-", "−")
+    remark = "" if pd.isna(relative) else f"({relative:+.0f} %)".replace("-", "−")
     return cell(row, signed=row is not None and row.variant == "delta", remark=remark)

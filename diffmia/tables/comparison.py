@@ -52,7 +52,7 @@ def fill(inputs: TableInputs) -> Table:
 
 def _read(name: str) -> pd.DataFrame:
     with resources.files("diffmia").joinpath("published", name).open() as file:
-        return pd.read_csv(file).convert_dtypes(convert_floating=False)
+        return pd.read_csv(file, dtype={"n_members": "Int64", "n_non_members": "Int64"})
 
 
 def _printed(row: Any, label: str) -> dict[str, str]:

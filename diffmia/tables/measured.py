@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -41,7 +42,7 @@ def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
         and flags. With one seed the interval is that of the metric. With several, `value` and `realised_fpr` are means,
         missing if one seed's is; there is a standard deviation and no interval; sizes are the smallest of the seeds'.
     """
-    rows = metrics.assign(flags=metrics["flags"].fillna(""))
+    rows = metrics.assign(flags=metrics["flags"].astype(object).fillna(""))
     groups = rows.groupby(KEYS, sort=False)
     numbers = groups[["value", "ci_low", "ci_high", "realised_fpr"]].agg(lambda values: values.mean(skipna=False))
     rest = groups.agg(
@@ -81,12 +82,13 @@ def notes(metrics: pd.DataFrame, config: Config, cells: pd.DataFrame) -> list[st
     evaluation, seeds = config.evaluation, sorted(metrics["seed"].unique())
     every_cell = " ".join(cells.to_numpy().ravel())
     sizes = [
-        f"{target}: {_span(rows['n_members'])} members, {_span(rows['n_non_members'])} non-members"
+        f"{target}: {span(rows['n_members'])} members, {span(rows['n_non_members'])} non-members"
         for target, rows in metrics.groupby("target", sort=False)
     ]
     found = [
         "Percent. A low score means member: fixed in advance and never turned round, so an AUC may be below 50.",
-        f"Samples judged: {'; '.join(sizes)}. Run seed{'s' * (len(seeds) > 1)}: {', '.join(map(str, seeds))}.",
+        f"Samples judged: {'; '.join(sizes)}. Run seed{'s' * (len(seeds) > 1)}: {', '.join(map(str, seeds))}. "
+        "Unrounded values and realised FPRs are in the csv.",
     ]
     if len(seeds) > 1:
         found.append(
@@ -103,13 +105,10 @@ def notes(metrics: pd.DataFrame, config: Config, cells: pd.DataFrame) -> list[st
     if "asr" in shown:
         found.append(
             f"ASR: mean balanced accuracy of {evaluation.threshold_repeats} thresholds, each chosen on "
-            f"{100 * evaluation.threshold_fraction:g} % of the samples and judged on the others. The FPR that was "
-            "realised is in the csv."
+            f"{100 * evaluation.threshold_fraction:g} % of the samples and judged on the others."
         )
     if any(metric.startswith("tpr") for metric in shown):
-        found.append(
-            "TPR: the largest at an FPR no higher than the one named. The FPR that was realised is in the csv."
-        )
+        found.append("TPR: the largest at an FPR no higher than the one named.")
     if "†" in every_cell:
         found.append("† the FPR allows fewer than 10 false positives: not reliable.")
     if MISSING in every_cell:
@@ -118,6 +117,7 @@ def notes(metrics: pd.DataFrame, config: Config, cells: pd.DataFrame) -> list[st
     return found + [_FLAGS[word] for word in sorted(words) if word in _FLAGS]
 
 
-def _span(values: pd.Series) -> str:
-    low, high = values.min(), values.max()
+def span(values: Sequence[int]) -> str:
+    """`256`, or `250–256` where values differ."""
+    low, high = min(values), max(values)
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"

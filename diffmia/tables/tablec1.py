@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from diffmia.splits import ROLES
+from diffmia.tables.measured import span
 from diffmia.tables.table import Table, TableInputs
 
 _HASH_SHOWN = 12
@@ -44,7 +45,7 @@ def _facts(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def _printed(row: dict[str, Any]) -> dict[str, str]:
-    spans = [_span(row[f"class_min_{role}"], row[f"class_max_{role}"]) for role in ROLES]
+    spans = [span([row[f"class_min_{role}"], row[f"class_max_{role}"]]) for role in ROLES]
     return {
         "Target": row["target"],
         "Dataset": row["dataset"],
@@ -57,7 +58,3 @@ def _printed(row: dict[str, Any]) -> dict[str, str]:
         "Seed": str(row["seed"]),
         "Split hash": row["split_hash"][:_HASH_SHOWN],
     }
-
-
-def _span(low: int, high: int) -> str:
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"

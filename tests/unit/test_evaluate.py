@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test, paired_auc_test
-from diffmia.evaluation.metrics import EvaluationSpec, evaluate
+from diffmia.evaluation.metrics import evaluate
 from diffmia.evaluation.roc import auc, roc_curve, tpr_at_fpr
+from diffmia.evaluation.spec import EvaluationSpec
 
 SPEC = EvaluationSpec(bootstrap=200)
 NUMBERS = ["value", "std", "ci_low", "ci_high"]
@@ -147,7 +148,9 @@ def test_an_attack_without_oms_has_base_rows_only(empty):
 def test_scores_that_are_not_finite_are_refused_with_count_and_ids(column, bad):
     scores = frame()
     scores.loc[[700, 3, 42, 8, 9, 10], column] = bad
-    with pytest.raises(DiffmiaError, match=rf"^{column} scores: 6 of 1200 .*NaN or infinite.*sample ids: 3, 8, 9, 10, 42\)"):
+    with pytest.raises(
+        DiffmiaError, match=rf"^{column} scores: 6 of 1200 .*NaN or infinite.*sample ids: 3, 8, 9, 10, 42\)"
+    ):
         evaluate(scores, SPEC, 0)
 
 

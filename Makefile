@@ -1,0 +1,41 @@
+# make run    the default workflow, from nothing to tables and figures in results/
+# make test   the tests        make lint   format and lint checks        make lock   renew requirements.lock
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint lock benchmark clean
+
+run: $(VENV)/installed
+	$(BIN)/diffmia run --cores all
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint
+
+benchmark: $(VENV)/installed
+	$(BIN)/python tests/benchmarks/residual_pass.py
+
+$(VENV)/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffmia needs Python 3.11 or newer; this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:
+	$(PYTHON) -m venv $(VENV).lock
+	$(VENV).lock/bin/python -m pip install --quiet '.[dev]' setuptools
+	(sed '/^[^#]/d' requirements.lock; $(VENV).lock/bin/python -m pip freeze --all --exclude diffmia --exclude pip \
+	  | sed 's/+cpu//' | LC_ALL=C sort -f) > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf $(VENV).lock
+
+clean:
+	rm -rf results/* .snakemake

@@ -1,0 +1,41 @@
+"""The figure stage: from the run's score files or loss curves to one figure of one target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import ImportString, TypeAdapter
+
+from diffmia.config import Config
+from diffmia.figures import FIGURES
+from diffmia.figures.figure import FigureData, save
+from diffmia.layout import id_and_seed
+
+
+def plot_figure(
+    name: str,
+    config: Config,
+    target: str,
+    job: dict,
+    scores: Sequence[Path],
+    losses: Sequence[Path],
+    samples: Path,
+    out: Any,
+) -> None:
+    """Write `out.png` and `out.pdf` of a figure; `job` has the attacks shown, by id, and the evaluation seeds."""
+    draw = TypeAdapter(ImportString).validate_python(FIGURES[name].function)
+    data = FigureData(
+        target=target,
+        title=target,
+        seeds=config.run.seeds,
+        attacks=job["attacks"],
+        scores={(Path(path).stem, id_and_seed(path)[1]): pd.read_parquet(path) for path in scores},
+        label_names=pd.read_parquet(samples).set_index("sample_id")["label_name"],
+        losses={id_and_seed(path)[1]: pd.read_csv(path) for path in losses},
+        evaluation=config.evaluation,
+        evaluation_seeds={int(seed): child for seed, child in job["seeds"].items()},
+    )
+    save(draw(data), out.png, out.pdf)

@@ -1,0 +1,245 @@
+"""What the tables print, against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ImportString, TypeAdapter
+
+from diffmia.config import Config, load_config
+from diffmia.evaluation.stage import COLUMNS
+from diffmia.tables import TABLES, comparison, tablec1
+from diffmia.tables.attack_tables import secmi_anchor, table1, table2
+from diffmia.tables.latex import escape
+from diffmia.tables.table import Table, TableInputs, markdown, write
+
+FLAGS = {"secmi": "anchor x0", "secmi_xt": "anchor xt"}
+
+
+def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,), **overrides) -> Config:
+    target = {
+        "family": "ddpm_unet",
+        "split": "halves",
+        "model": {"channels": [8, 16], "norm_groups": 4},
+        "training": {"epochs": 1},
+    }
+    raw = {
+        "run": {"targets": list(targets), "attacks": list(attacks), "seeds": list(seeds)},
+        "datasets": {"digits": {"source": "digits"}},
+        "splits": {"halves": {"dataset": "digits", "method": "random", "members": 250}},
+        "targets": {"one": target, "two": target, "cifar": {**target, "published_as": {"oms": "ddpm_cifar10"}}},
+        "attacks": {
+            "naive": {"family": "residual", "label": "NA", "start": "gaussian", "t": 100, "norm": 2},
+            "secmi": {"family": "residual", "label": "SecMI", "start": "inverted", "t": 100, "k": 10, "norm": 2},
+            "secmi_xt": {
+                **{"family": "residual", "label": "SecMI (x_t & more)", "reading_of": "secmi", "start": "inverted"},
+                **{"t": 100, "k": 10, "norm": 2, "anchor": "xt"},
+            },
+        },
+    }
+    return load_config(raw | overrides)
+
+
+def rows(target, attack, metric, base, oms, seed=0, reliable=True) -> list[dict]:
+    def row(variant, value):
+        return {
+            **dict.fromkeys(COLUMNS, np.nan),
+            **{"target": target, "dataset": "digits", "split_hash": "f" * 64, "seed": seed, "attack": attack},
+            **{"variant": variant, "metric": metric, "value": value, "std": 1.5},
+            **{"ci_low": value - 2, "ci_high": value + 2, "reliable": reliable},
+            **{"n_members": 256, "n_non_members": 1029, "realised_fpr": 0.5},
+            "flags": FLAGS.get(attack) if variant != "base" else None,
+        }
+
+    return [row("base", base), row("oms", oms), row("delta", oms - base)]
+
+
+def inputs(config: Config, *groups: list[dict]) -> TableInputs:
+    """Metrics that went through a file, as they do in a run."""
+    frame = pd.DataFrame([row for group in groups for row in group], columns=COLUMNS)
+    manifests = {("halves", seed): manifest(seed) for seed in config.run.seeds}
+    return TableInputs(pd.read_csv(io.StringIO(frame.to_csv(index=False))), manifests, config)
+
+
+def manifest(seed: int) -> dict:
+    return {
+        **{"dataset": "digits", "dataset_hash": "d" * 64, "shape": [1, 8, 9], "method": "random", "seed": seed + 77},
+        "split_hash": "0123456789abcdef" * 4,
+        "counts": {"member": 250, "non_member": 1547, "auxiliary": 0},
+        "class_counts": {"member": {"a": 120, "b": 130}, "non_member": {"a": 1547}, "auxiliary": {}},
+    }
+
+
+def cells_of(table: Table) -> dict[str, list[str]]:
+    """Cells by row name, for tables whose row names differ."""
+    return {row[0]: row[1:] for row in table.cells.to_numpy().tolist()}
+
+
+def test_table1_prints_value_interval_and_reading():
+    table = table1(
+        inputs(
+            config(),
+            rows("one", "naive", "auc", 70.126, 80.0),
+            rows("one", "naive", "asr", 65.0, 64.5),
+            rows("one", "secmi", "auc", 60.0, 61.0),
+            rows("one", "secmi_xt", "auc", 1.0, 2.0),
+        )
+    )
+    assert table.cells.columns.tolist() == [("", "Attack"), ("one", "ASR"), ("one", "AUC")]
+    assert table.cells.to_numpy().tolist() == [
+        ["NA", "65.00 [63.00, 67.00]", "70.13 [68.13, 72.13]"],
+        ["+OMS", "64.50 [62.50, 66.50]", "80.00 [78.00, 82.00]"],
+        ["Δ", "−0.50 [−2.50, +1.50]", "+9.87 [+7.87, +11.87]"],
+        ["SecMI", "n/a", "60.00 [58.00, 62.00]"],
+        ["+OMS (anchor x0)", "n/a", "61.00 [59.00, 63.00]"],
+        ["Δ", "n/a", "+1.00 [−1.00, +3.00]"],
+    ]
+    assert set(table.data["attack"]) == {"naive", "secmi"}
+    assert table.data["value"].iloc[0] == 65.0
+    notes = " ".join(table.notes)
+    for word in ("256 members, 1,029 non-members", "95 %", "n/a", "seed: 0", "low score means member", "anchor"):
+        assert word in notes
+    assert "†" not in notes
+
+
+def test_average_over_targets_needs_all_of_them():
+    table = table1(
+        inputs(
+            config(targets=("one", "two"), attacks=("naive",)),
+            rows("one", "naive", "auc", 70.0, 80.0) + rows("one", "naive", "asr", 60.0, 61.0),
+            rows("two", "naive", "auc", 81.0, 82.0),
+        )
+    )
+    assert table.cells.columns[-1] == ("average", "AUC")
+    assert table.cells[("average", "AUC")].tolist() == ["75.50", "81.00", "+5.50"]
+    assert table.cells[("average", "ASR")].tolist() == ["n/a"] * 3
+
+
+def test_table2_has_relative_gains_and_marks():
+    table = table2(
+        inputs(
+            config(attacks=("naive", "secmi")),
+            rows("one", "naive", "tpr_at_1_fpr", 1.05, 13.24),
+            rows("one", "naive", "tpr_at_0.1_fpr", 0.0, 2.0, reliable=False),
+            rows("one", "secmi", "tpr_at_1_fpr", 10.0, 5.0),
+            rows("one", "secmi", "tpr_at_0.1_fpr", np.nan, np.nan, reliable=False),
+        )
+    )
+    first, second = table.cells.iloc[2, 1:], table.cells.iloc[5, 1:]
+    assert first.tolist() == ["+12.19 (+1161 %) [+10.19, +14.19]", "+2.00† [+0.00, +4.00]"]
+    assert second.tolist() == ["−5.00 (−50 %) [−7.00, −3.00]", "n/a"]
+    assert table.data["relative"].dropna().tolist() == pytest.approx([100 * 12.19 / 1.05, -50.0])
+    assert any(note.startswith("†") for note in table.notes)
+
+
+def test_seeds_become_mean_and_standard_deviation():
+    chosen = config(attacks=("naive",), seeds=(0, 3))
+    both = rows("one", "naive", "auc", 70.0, 80.0), rows("one", "naive", "auc", 74.0, 82.0, seed=3)
+    table = table1(inputs(chosen, *both))
+    assert table.cells[("one", "AUC")].tolist() == ["72.00 ± 2.83", "81.00 ± 1.41", "+9.00 ± 1.41"]
+    assert table.data["ci_low"].isna().all()
+    assert (table.data["seeds"] == 2).all()
+    notes = " ".join(table.notes)
+    assert "±" in notes
+    assert "seeds: 0, 3" in notes
+    assert "square brackets" not in notes
+
+
+def test_secmi_anchor_has_the_readings_and_nothing_else():
+    table = secmi_anchor(
+        inputs(
+            config(),
+            *(rows("one", attack, "auc", 70.0, 80.0) for attack in ("naive", "secmi", "secmi_xt")),
+        )
+    )
+    names = ["SecMI", "+OMS (anchor x0)", "Δ", "SecMI (x_t & more)", "+OMS (anchor xt)", "Δ"]
+    assert table.cells.iloc[:, 0].tolist() == names
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("attacks", [("naive",), ("secmi_xt",), ("secmi", "naive")])
+def test_any_selection_makes_three_files(name, attacks, tmp_path):
+    fill = TypeAdapter(ImportString).validate_python(TABLES[name])
+    table = fill(inputs(config(attacks=attacks), *(rows("one", attack, "auc", 70.0, 80.0) for attack in attacks)))
+    write(table, tmp_path / "a.csv", tmp_path / "a.md", tmp_path / "a.tex")
+    assert table.name == name
+    assert table.notes
+    assert len(pd.read_csv(tmp_path / "a.csv")) == len(table.data)
+    assert table.title in (tmp_path / "a.md").read_text()
+    if name == "secmi_anchor" and attacks == ("naive",):
+        assert table.cells.empty
+        assert "|" not in (tmp_path / "a.md").read_text()
+
+
+def test_tablec1_counts_absent_classes_as_zero():
+    table = tablec1.fill(inputs(config(seeds=(0, 1)), rows("one", "naive", "auc", 70.0, 80.0)))
+    expected = ["one", "digits", "8×9", "250", "1,547", "0", "120–130 / 0–1,547 / 0", "random", "0", "0123456789ab"]
+    assert table.cells.iloc[0].tolist() == expected
+    assert table.cells["Seed"].tolist() == ["0", "1"]
+    assert table.data["split_hash"].str.len().eq(64).all()
+
+
+def test_comparison_sets_published_beside_measured():
+    measured = [rows(target, "naive", "auc", 80.0, 82.0) for target in ("one", "cifar")]
+    table = comparison.fill(inputs(config(targets=("one", "cifar")), *measured))
+    printed = table.cells[(table.cells["Attack"] == "NA") & (table.cells["Metric"] == "AUC")].iloc[0]
+    assert printed.tolist() == [
+        *("cifar", "OMS table 1, ddpm_cifar10", "NA", "AUC", "78.28", "80.00 [78.00, 82.00]", "+1.72"),
+        *("25,000 / 25,000", "256 / 1,029"),
+    ]
+    assert set(table.data["target"]) == {"cifar"}
+    assert set(table.data["attack"]) == {"naive", "secmi"}
+    assert (table.cells.loc[table.cells["Metric"] == "ASR", "Measured"] == "n/a").all()
+
+
+def test_comparison_without_published_numbers_says_so():
+    table = comparison.fill(inputs(config(), rows("one", "naive", "auc", 80.0, 82.0)))
+    assert table.data.empty
+    assert "published_as" in table.notes[0]
+
+
+def test_csv_round_trips(tmp_path):
+    table = table2(inputs(config(attacks=("naive",)), rows("one", "naive", "tpr_at_1_fpr", 1 / 3, 200 / 3)))
+    write(table, *(tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")))
+    again = pd.read_csv(tmp_path / "t.csv", keep_default_na=False, na_values={column: [""] for column in ("relative",)})
+    assert again["value"].tolist() == table.data["value"].tolist()
+    assert again["relative"].dropna().tolist() == table.data["relative"].dropna().tolist()
+    assert (again[["n_members", "n_non_members"]].to_numpy() == [256, 1029]).all()
+
+
+def test_markdown_escapes_pipes():
+    table = Table("t", "Title", pd.DataFrame({"Name": ["a|b"], "Value": ["1.00"]}), pd.DataFrame(), ["a note"])
+    lines = markdown(table).splitlines()
+    assert lines[0] == "## Title"
+    assert r"a\|b" in lines[4]
+    assert lines[-1] == "- a note"
+
+
+def test_latex_has_no_bare_specials(tmp_path: Path):
+    table = table2(
+        inputs(
+            config(attacks=("secmi", "naive"), targets=("one", "two")),
+            rows("one", "secmi", "tpr_at_1_fpr", 10.0, 20.0, reliable=False),
+        )
+    )
+    table.notes.append(r"100 % of {a_b} & #1 ~ ^ \ $ < > | ε² “x” ± × – Δ − †")
+    write(table, *(tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")))
+    tex = (tmp_path / "t.tex").read_text()
+    assert tex.isascii()
+    assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
+    body = tex[tex.index(r"\midrule") :]
+    assert not re.search(r"(?<!\\)[%#_]", body)
+    assert len(re.findall(r"(?<!\\)\$", body)) % 2 == 0
+    data_rows = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(data_rows) == 6
+    assert all(len(re.findall(r"(?<!\\)&", line)) == 4 for line in data_rows)
+    assert r"\multicolumn{2}{c}{one}" in tex
+
+
+def test_escape_replaces_once():
+    assert escape(r"a_b\{") == r"a\_b\textbackslash{}\{"
