@@ -10,13 +10,14 @@ from pathlib import Path
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 
-def code_digest(*modules: str) -> str:
-    """Hash of `modules` and of every module of this package that they import, at any depth.
+def code_digest(*modules: str, script: str | None = None) -> str:
+    """Hash of `modules`, of every module of this package that they import, at any depth, and of a rule's `script`.
 
     Comments, formatting and docstrings are not part of it, nor is what the files' times say; a changed statement is.
+    What the script imports is not followed: it unpacks a job, and knows of much that does not decide the result.
     """
     combined = hashlib.sha256()
-    for name in sorted(imported(*modules)):
+    for name in sorted(imported(*modules) | ({f"scripts.{script}"} if script else set())):
         combined.update(f"{name}:{_module(name)[1]}\n".encode())
     return combined.hexdigest()[:16]
 

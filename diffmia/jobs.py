@@ -7,7 +7,9 @@ nothing that does not (device, batch size, shards, threads). The same text stand
 
 from __future__ import annotations
 
+import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from diffmia import seeds, training_version
@@ -18,12 +20,17 @@ from diffmia.probes import Probe, merge
 from diffmia.spec import Spec
 from diffmia.tables import TABLES
 
+PUBLISHED = Path(__file__).with_name("published")
 
-def _job(stage: str, /, *modules: str, **parts: Any) -> str:
-    """Canonical text of a job; `modules` are those whose code, with all they import, decides the result."""
-    job = {"stage": stage, **{key: _plain(part) for key, part in parts.items()}}
-    if modules:
-        job["code"] = code_digest(*modules)
+
+def _job(rule: str, modules: list[str] | None, /, **parts: Any) -> str:
+    """Canonical text of a job of `rule`; `modules` are those whose code, with all they import, decides the result.
+
+    None: the code is not part of the job.
+    """
+    job = {"rule": rule, **{key: _plain(part) for key, part in parts.items()}}
+    if modules is not None:
+        job["code"] = code_digest(*modules, script=rule)
     return json.dumps(job, sort_keys=True)
 
 
@@ -31,24 +38,26 @@ def _plain(part: Any) -> Any:
     return part.model_dump(mode="json") if isinstance(part, Spec) else part
 
 
-def dataset_job(config: Config, dataset: str) -> str:
-    """Download and preparation of a dataset."""
+def dataset_job(config: Config, rule: str, dataset: str) -> str:
+    """`download_dataset` or `prepare_dataset`."""
     spec = config.datasets[dataset]
-    return _job("dataset", "diffmia.datasets.prepare", type(spec).__module__, dataset=dataset, spec=spec)
+    return _job(rule, ["diffmia.datasets.prepare", type(spec).__module__], dataset=dataset, spec=spec)
 
 
 def split_job(config: Config, split: str, seed: int) -> str:
     """Drawing of a split."""
     spec = config.splits[split]
-    return _job("split", "diffmia.splits", split=split, spec=spec, seed=seeds.child_seed(seed, "split"))
+    return _job("build_split", ["diffmia.splits"], split=split, spec=spec, seed=seeds.child_seed(seed, "split"))
 
 
 def training_job(config: Config, target: str, seed: int) -> str:
     """Training of a target. Its code is tracked by a version that is raised by hand: an edit must not cost GPU days."""
     spec = config.targets[target]
-    definition = {key: _plain(getattr(spec, key)) for key in ("family", "model", "schedule", "training")}
+    definition = spec.model_dump(mode="json", include={"family", "model", "schedule", "training"})
+    del definition["training"]["seconds_between_saves"]
     return _job(
-        "training",
+        "train_target",
+        None,
         target=target,
         definition=definition,
         seed=seeds.child_seed(seed, "training"),
@@ -62,13 +71,12 @@ def probes_of(config: Config, target: str) -> list[Probe]:
     return merge([p for attack in servable for p in config.attacks[attack].probes(config.timestep(attack, target))])
 
 
-def residual_job(config: Config, target: str, seed: int) -> str:
-    """The residual pass of a target, one shard or all."""
+def residual_job(config: Config, rule: str, target: str, seed: int) -> str:
+    """`compute_residuals` of one shard or `merge_residuals`."""
     spec = config.targets[target]
     return _job(
-        "residuals",
-        "diffmia.residual_engine",
-        type(spec).__module__,
+        rule,
+        ["diffmia.residual_engine", type(spec).__module__],
         target=target,
         family=spec.family,
         schedule=spec.schedule,
@@ -81,9 +89,8 @@ def score_job(config: Config, target: str, attack: str) -> str:
     """Scores of one attack on one target."""
     spec = config.attacks[attack]
     return _job(
-        "score",
-        "diffmia.scoring",
-        type(spec).__module__,
+        "score_attack",
+        ["diffmia.scoring", type(spec).__module__],
         target=target,
         attack=attack,
         spec=spec.model_dump(mode="json", exclude={"label", "reading_of"}),
@@ -94,8 +101,8 @@ def score_job(config: Config, target: str, attack: str) -> str:
 def evaluation_job(config: Config, target: str, attack: str, seed: int) -> str:
     """Metrics of one attack on one target."""
     return _job(
-        "evaluation",
-        "diffmia.evaluation.stage",
+        "evaluate_scores",
+        ["diffmia.evaluation.stage"],
         target=target,
         attack=attack,
         dataset=config.split_of(target).dataset,
@@ -105,13 +112,14 @@ def evaluation_job(config: Config, target: str, attack: str, seed: int) -> str:
     )
 
 
-def selection_job(config: Config, stage: str, *modules: str) -> str:
+def selection_job(config: Config, rule: str, *modules: str, **parts: Any) -> str:
     """An aggregate, a table or a figure: what is selected and how it is shown."""
     attacks = {id_: config.attacks[id_] for id_ in config.run.attacks}
     targets = {id_: config.targets[id_].published_as for id_ in config.run.targets}
     return _job(
-        stage,
-        *modules,
+        rule,
+        list(modules),
+        **parts,
         attacks={id_: {"label": spec.label, "reading_of": spec.reading_of} for id_, spec in attacks.items()},
         order=list(config.run.attacks),
         targets=targets,
@@ -122,18 +130,20 @@ def selection_job(config: Config, stage: str, *modules: str) -> str:
 
 def table_job(config: Config, table: str) -> str:
     """A table of the run."""
-    return selection_job(config, f"table {table}", TABLES[table].partition(":")[0], "diffmia.tables.stage")
+    module = TABLES[table].partition(":")[0]
+    published = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(PUBLISHED.glob("*.csv")))).hexdigest()
+    return selection_job(config, "render_table", module, "diffmia.tables.stage", table=table, published=published)
 
 
 def figure_job(config: Config, figure: str, target: str) -> str:
     """A figure of one target of the run."""
     entry = FIGURES[figure]
     return _job(
-        f"figure {figure}",
-        entry.function.partition(":")[0],
-        "diffmia.figures.stage",
+        "plot_figure",
+        [entry.function.partition(":")[0], "diffmia.figures.stage"],
+        figure=figure,
         target=target,
-        attacks=shown_attacks(config) if entry.reads == "scores" else {},
+        attacks=list(shown_attacks(config).items()) if entry.reads == "scores" else [],
         seeds={seed: seeds.child_seed(seed, "evaluation") for seed in config.run.seeds},
         evaluation=config.evaluation if entry.reads == "scores" else None,
     )

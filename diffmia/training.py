@@ -29,7 +29,6 @@ from diffmia.progress import Progress
 
 log = logging.getLogger(__name__)
 
-SECONDS_BETWEEN_SAVES = 30.0
 HELD_OUT_REPORTS = 25  # points of the held-out curve
 
 
@@ -89,7 +88,7 @@ class Trainer:
             if self.epoch in self.spec.checkpoint_epochs:
                 with self._ema_weights():
                     keep_checkpoint(self.epoch)
-            if time.monotonic() - saved >= SECONDS_BETWEEN_SAVES:
+            if time.monotonic() - saved >= self.spec.seconds_between_saves:
                 self._save(resume_path)
                 saved = time.monotonic()
         self.ema.copy_to(self.parameters)

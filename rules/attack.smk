@@ -23,7 +23,7 @@ rule compute_residuals:
         mem_mb=scaled(8000),
         runtime=scaled(240),
     params:
-        job=residual_job,
+        job=residual_job("compute_residuals"),
     message:
         "Probing {wildcards.target}, seed {wildcards.seed}, shard {wildcards.shard}"
     script:
@@ -49,7 +49,7 @@ rule merge_residuals:
         mem_mb=scaled(2000),
         runtime=scaled(30),
     params:
-        job=residual_job,
+        job=residual_job("merge_residuals"),
     message:
         "Joining the residuals of {wildcards.target}, seed {wildcards.seed}"
     script:

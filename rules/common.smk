@@ -79,8 +79,11 @@ def target_shards(file):
     return get
 
 
-def dataset_job(wildcards):
-    return jobs.dataset_job(CONFIG, wildcards.dataset)
+def dataset_job(rule):
+    def get(wildcards):
+        return jobs.dataset_job(CONFIG, rule, wildcards.dataset)
+
+    return get
 
 
 def split_job(wildcards):
@@ -91,8 +94,11 @@ def training_job(wildcards):
     return jobs.training_job(CONFIG, wildcards.target, int(wildcards.seed))
 
 
-def residual_job(wildcards):
-    return jobs.residual_job(CONFIG, wildcards.target, int(wildcards.seed))
+def residual_job(rule):
+    def get(wildcards):
+        return jobs.residual_job(CONFIG, rule, wildcards.target, int(wildcards.seed))
+
+    return get
 
 
 def score_job(wildcards):
@@ -104,11 +110,11 @@ def evaluation_job(wildcards):
 
 
 def metrics_job(wildcards):
-    return jobs.selection_job(CONFIG, "metrics", "diffmia.evaluation.stage")
+    return jobs.selection_job(CONFIG, "aggregate_metrics", "diffmia.evaluation.stage")
 
 
 def cost_job(wildcards):
-    return jobs.selection_job(CONFIG, "cost", "diffmia.evaluation.stage")
+    return jobs.selection_job(CONFIG, "aggregate_cost", "diffmia.evaluation.stage")
 
 
 def table_job(wildcards):

@@ -19,7 +19,7 @@ rule download_dataset:
         mem_mb=1000,
         runtime=scaled(60),
     params:
-        job=dataset_job,
+        job=dataset_job("download_dataset"),
     message:
         "Fetching and checking dataset {wildcards.dataset}"
     script:
@@ -45,7 +45,7 @@ rule prepare_dataset:
         mem_mb=scaled(2000),
         runtime=scaled(60),
     params:
-        job=dataset_job,
+        job=dataset_job("prepare_dataset"),
     message:
         "Preparing the images of {wildcards.dataset}"
     script:

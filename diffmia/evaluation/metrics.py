@@ -104,9 +104,9 @@ def _estimates(
     columns: dict[str, np.ndarray], member: np.ndarray, spec: EvaluationSpec, seed: int
 ) -> dict[str, _Estimate]:
     """Estimates of each column of scores (n,) and, where base and oms are both there, of delta; rates in [0, 1]."""
-    threshold_seed, bootstrap_seed = np.random.SeedSequence(seed).spawn(2)
+    (bootstrap_seed,) = np.random.SeedSequence(seed).spawn(1)  # a stream apart from that of the threshold draws
     draws = {
-        variant: draw_thresholds(scores, member, threshold_seed, spec.threshold_fraction, spec.threshold_repeats)
+        variant: draw_thresholds(scores, member, seed, spec.threshold_fraction, spec.threshold_repeats)
         for variant, scores in columns.items()
     }
     weighted = [WeightedMetrics(scores, member, draws[variant], spec.fprs) for variant, scores in columns.items()]

@@ -11,11 +11,8 @@ from diffmia.evaluation.thresholds import Draws, draw_thresholds, majority_vote
 
 def threshold_draws(scores: pd.DataFrame, variant: str, spec: EvaluationSpec, seed: int) -> Draws:
     """The thresholds that give the ASR of `variant` in the tables; `seed` is the evaluation stage's."""
-    draws_seed, _ = np.random.SeedSequence(seed).spawn(2)  # the first child, as in `diffmia.evaluation.metrics`
     member = scores["member"].to_numpy(dtype=bool)
-    return draw_thresholds(
-        scores[variant].to_numpy(), member, draws_seed, spec.threshold_fraction, spec.threshold_repeats
-    )
+    return draw_thresholds(scores[variant].to_numpy(), member, seed, spec.threshold_fraction, spec.threshold_repeats)
 
 
 def corrections(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> pd.DataFrame:

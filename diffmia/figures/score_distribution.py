@@ -42,8 +42,9 @@ def draw(data: FigureData) -> Figure:
                 for axes in row[1:]:
                     axes.set_axis_off()
                 row[1].text(0.5, 0.5, "no score with OMS", ha="center", color=NEUTRAL, transform=row[1].transAxes)
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+        legends = [axes.get_legend_handles_labels() for axes in panels[:, 0]]
+        marks = {label: handle for legend in legends for handle, label in zip(*legend, strict=True)}
+        figure.legend(marks.values(), marks.keys(), loc="outside lower center", ncols=len(marks))
     return figure
 
 

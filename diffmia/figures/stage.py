@@ -31,7 +31,7 @@ def plot_figure(
         target=target,
         title=target,
         seeds=config.run.seeds,
-        attacks=job["attacks"],
+        attacks=dict(job["attacks"]),
         scores={(Path(path).stem, id_and_seed(path)[1]): pd.read_parquet(path) for path in scores},
         label_names=pd.read_parquet(samples).set_index("sample_id")["label_name"],
         losses={id_and_seed(path)[1]: pd.read_csv(path) for path in losses},

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from diffmia.spec import Spec
 
@@ -39,6 +39,9 @@ class TrainingSpec(Spec):
         0.9999, ge=0, lt=1, description="Decay of the weights' moving average, which is what is attacked"
     )
     horizontal_flip: bool = Field(False, description="Mirror images at random while training")
+    seconds_between_saves: NonNegativeFloat = Field(
+        30.0, description="How often the state is saved that a killed training goes on from; changes no number"
+    )
     checkpoint_epochs: tuple[PositiveInt, ...] = Field((), description="Epochs after which the EMA weights are kept")
 
     @model_validator(mode="after")

@@ -120,6 +120,12 @@ def test_average_over_targets_needs_all_of_them():
     assert table.cells[("average", "ASR")].tolist() == ["n/a"] * 3
 
 
+def test_average_of_nothing():
+    table = table1(inputs(config(targets=("one", "two"), attacks=("naive",)), rows("one", "naive", "auc", 70.0, 80.0)))
+    assert table.cells[("average", "AUC")].tolist() == ["n/a"] * 3
+    assert table.cells[("one", "AUC")].tolist()[0] == "70.00 [68.00, 72.00]"
+
+
 def test_table2_has_relative_gains_and_marks():
     table = table2(
         inputs(

@@ -1,0 +1,305 @@
+"""config.yaml: what is shipped is valid and described, and what is wrong is said as its writer would say it."""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from diffmia.config import SCHEMA_PATH, json_schema, load_config
+from diffmia.errors import DiffmiaError
+from diffmia.figures import FIGURES
+from diffmia.jobs import probes_of
+from diffmia.tables import TABLES
+
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+ABSENT = object()
+
+TOP = "Accepted: run, device, datasets, splits, targets, attacks, evaluation"
+MODEL = "Accepted: channels, layers_per_block, attention, dropout, norm_groups"
+TARGETS = "Defined: " + ", ".join(SHIPPED["targets"])
+ATTACKS = "Defined: " + ", ".join(SHIPPED["attacks"])
+SPLITS = "Defined: " + ", ".join(SHIPPED["splits"])
+DATASETS = "Defined: " + ", ".join(SHIPPED["datasets"])
+NOT_AN_ID = "ids are lower-case letters, digits and underscores, starting with a letter or digit"
+
+
+def changed(path, value):
+    """The shipped configuration with the value at a dotted path set, or taken out if it is ABSENT."""
+    config = copy.deepcopy(SHIPPED)
+    *parents, last = path.split(".")
+    section = config
+    for key in parents:
+        section = section.setdefault(key, {})
+    if value is ABSENT:
+        del section[last]
+    else:
+        section[last] = value
+    return config
+
+
+def complaint(path, value):
+    with pytest.raises(DiffmiaError) as caught:
+        load_config(changed(path, value))
+    return str(caught.value)
+
+
+def test_the_shipped_config_is_valid():
+    config = load_config(SHIPPED)
+    assert config.run.targets == ("ddpm_digits",)
+    assert config.timestep("naive", "ddpm_digits") == 100  # the target's own
+    assert config.timestep("naive", "ddpm_cifar10") == 350  # the attack's
+    assert config.out == "results"
+    assert load_config(changed("run.name", "smoke")).out == "results/runs/smoke"
+
+
+def described(schema):
+    return "description" in schema or "const" in schema  # the const tag of a kind is described by the kind
+
+
+def test_every_key_has_a_description():
+    schema = json.loads(json_schema())
+    models = {"config.yaml": schema} | schema["$defs"]
+    assert [name for name, model in models.items() if "description" not in model] == []
+    bare = [
+        f"{name}.{key}"
+        for name, model in models.items()
+        for key, field in model["properties"].items()
+        if not described(field) and not described(schema["$defs"].get(field.get("$ref", "").rpartition("/")[2], {}))
+    ]
+    assert bare == []
+
+
+def test_the_schema_file_is_that_of_the_models():
+    assert SCHEMA_PATH.read_text() == json_schema(), "the config models changed: `diffmia schema` renews the schema"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "valid"),
+    [
+        ("run.seeds", [0, 1], True),
+        ("devise", "cpu", False),
+        ("targets.ddpm_digits.model.chanels", [32, 64], False),
+        ("targets.ddpm_digits.training.epochs", 0, False),
+        ("attacks.naive.start", "gausian", False),
+        ("datasets.digits.source", "digit", False),
+        ("datasets.Digits", {"source": "digits"}, False),
+        ("run", ABSENT, False),
+    ],
+)
+def test_the_schema_judges_as_the_models_do(path, value, valid):
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA_PATH.read_text()))
+    assert validator.is_valid(SHIPPED)
+    assert validator.is_valid(changed(path, value)) == valid
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("tragets", {}, f"unknown key 'tragets' at the top level; did you mean 'targets'? {TOP}"),
+        ("zzz", {}, f"unknown key 'zzz' at the top level. {TOP}"),
+        (
+            "run.atacks",
+            [],
+            "unknown key 'atacks' in run; did you mean 'attacks'? "
+            "Accepted: name, targets, attacks, seeds, tables, figures",
+        ),
+        (
+            "targets.ddpm_digits.model.chanels",
+            [32],
+            f"unknown key 'chanels' in targets.ddpm_digits.model; did you mean 'channels'? {MODEL}",
+        ),
+        (
+            "datasets.cifar10.mirors",
+            [],
+            "unknown key 'mirors' in datasets.cifar10; did you mean 'mirrors'? "
+            "Accepted: source, part, mirrors, archive, sha256",
+        ),
+        ("run", ABSENT, "key 'run' is missing at the top level"),
+        ("run.targets", ABSENT, "key 'targets' is missing in run"),
+        ("targets.ddpm_digits.model", ABSENT, "key 'model' is missing in targets.ddpm_digits"),
+        ("targets.ddpm_digits.training.epochs", ABSENT, "key 'epochs' is missing in targets.ddpm_digits.training"),
+        ("splits.digits.members", ABSENT, "key 'members' is missing in splits.digits"),
+        ("datasets.digits.source", ABSENT, "key 'source' is missing in datasets.digits"),
+        ("splits.digits.method", ABSENT, "key 'method' is missing in splits.digits"),
+        ("targets.ddpm_digits.family", ABSENT, "key 'family' is missing in targets.ddpm_digits"),
+        ("attacks.naive.family", ABSENT, "key 'family' is missing in attacks.naive"),
+        ("device", "gpu", "device is 'gpu'; did you mean 'cpu'? Accepted: auto, cpu, cuda"),
+        (
+            "targets.ddpm_digits.schedule.kind",
+            "liner",
+            "targets.ddpm_digits.schedule.kind is 'liner'; did you mean 'linear'? Accepted: linear, scaled_linear",
+        ),
+        (
+            "attacks.naive.start",
+            "gausian",
+            "attacks.naive.start is 'gausian'; did you mean 'gaussian'? "
+            "Accepted: gaussian, proximal, proximal_normalised, inverted",
+        ),
+        ("attacks.naive.norm", 7, "attacks.naive.norm is 7. Accepted: 1, 2, 3, 4, 5, 6, inf"),
+        ("attacks.naive.norm", "2", "attacks.naive.norm is '2'. Accepted: 1, 2, 3, 4, 5, 6, inf"),
+        ("attacks.Naive", SHIPPED["attacks"]["naive"], f"attacks.Naive: {NOT_AN_ID}"),
+        ("targets.ddpm-2", SHIPPED["targets"]["ddpm_digits"], f"targets.ddpm-2: {NOT_AN_ID}"),
+        ("run.name", "My run", f"run.name: {NOT_AN_ID}"),
+    ],
+)
+def test_a_wrong_key_or_word(path, value, sentence):
+    assert complaint(path, value) == f"config: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "nearest", "others"),
+    [
+        ("datasets.digits.source", "digit", "digits", {"cifar10", "folder"}),
+        ("splits.digits.method", "class-balanced", "class_balanced", {"random", "by_group", "file"}),
+        ("targets.ddpm_digits.family", "ddpm", "ddpm_unet", set()),
+        ("attacks.naive.family", "residuals", "residual", set()),
+    ],
+)
+def test_an_unknown_kind(path, value, nearest, others):
+    said, _, accepted = complaint(path, value).partition(" Accepted: ")
+    assert said == f"config: {path} is '{value}'; did you mean '{nearest}'?"
+    assert {nearest} | others <= set(accepted.split(", "))  # a new kind is one new file: no test names them all
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "what"),
+    [
+        ("targets.ddpm_digits.training.epochs", -1, "greater than 0"),
+        ("targets.ddpm_digits.training.epochs", "many", "integer"),
+        ("targets.ddpm_digits.model.channels", 32, "list"),
+        ("splits.digits.members", 0, "greater than 0"),
+        ("run.seeds", 3, "list"),
+        ("targets.ddpm_digits", None, "mapping"),
+        ("splits.digits.non_members", "all", "integer.*'rest'"),
+        ("datasets.cifar10.sha256", "abc", re.escape("^[0-9a-f]{64}$")),
+    ],
+)
+def test_a_wrong_value(path, value, what):
+    assert re.fullmatch(f"config: {re.escape(path)} is {value!r}.*{what}.*", complaint(path, value))
+
+
+def test_a_wrong_entry_of_a_list():
+    wrong = "config: run.{} is '{}'; did you mean '{}'? Accepted: {}"
+    tables, figures = ", ".join(TABLES), ", ".join(FIGURES)
+    assert complaint("run.tables", ["table1", "tablec"]) == wrong.format("tables", "tablec", "tablec1", tables)
+    assert complaint("run.figures", ["rock"]) == wrong.format("figures", "rock", "roc", figures)
+    assert re.fullmatch(r"config: run\.seeds is -1.*greater than or equal to 0", complaint("run.seeds", [0, -1]))
+    assert re.fullmatch(r"config: run\.seeds is -1.*greater than or equal to 0", complaint("run.seeds", [-1]))
+    assert re.fullmatch(r"config: run\.seeds is (\[\]|empty).*at least 1.*", complaint("run.seeds", []))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "targets.ddpm_digits.training.checkpoint_epochs",
+            [550, 551, 600],
+            "targets.ddpm_digits.training: checkpoint_epochs [551, 600] come after the last epoch, 550",
+        ),
+        (
+            "targets.ddpm_digits.model.attention",
+            [True],
+            "targets.ddpm_digits.model: attention has 1 entries and channels has 2; "
+            "each needs one for every resolution",
+        ),
+        (
+            "targets.ddpm_digits.model.norm_groups",
+            64,
+            "targets.ddpm_digits.model: norm_groups 64 does not divide channels [32]",
+        ),
+        ("attacks.naive.k", 10, "attacks.naive: k is needed with start: inverted, and only there"),
+        ("attacks.secmi.k", ABSENT, "attacks.secmi: k is needed with start: inverted, and only there"),
+        ("attacks.naive.anchor", "xt", "attacks.naive: anchor is for start: inverted"),
+        ("attacks.pia.draw", 1, "attacks.pia: draw is for start: gaussian"),
+        (
+            "datasets.cifar10.archive",
+            "copy.tar.gz",
+            "datasets.cifar10: archive and sha256 go together: give both, for a local copy, or neither",
+        ),
+    ],
+)
+def test_keys_that_contradict_each_other(path, value, sentence):
+    assert complaint(path, value) == f"config: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        (
+            "run.targets",
+            ["ddpm_digit"],
+            f"run.targets names 'ddpm_digit', which is not defined; did you mean 'ddpm_digits'? {TARGETS}",
+        ),
+        ("run.targets", ["zzz"], f"run.targets names 'zzz', which is not defined. {TARGETS}"),
+        (
+            "run.attacks",
+            ["naive", "secmi90"],
+            f"run.attacks names 'secmi90', which is not defined; did you mean 'secmi_t90'? {ATTACKS}",
+        ),
+        (
+            "splits.digits.dataset",
+            "digts",
+            f"splits.digits.dataset names 'digts', which is not defined; did you mean 'digits'? {DATASETS}",
+        ),
+        (
+            "targets.ddpm_digits.split",
+            "digit",
+            f"targets.ddpm_digits.split names 'digit', which is not defined; did you mean 'digits'? {SPLITS}",
+        ),
+        (
+            "targets.ddpm_digits.timesteps",
+            {"naiv": 100},
+            f"targets.ddpm_digits.timesteps names 'naiv', which is not defined; did you mean 'naive'? {ATTACKS}",
+        ),
+        (
+            "attacks.secmi_t90.reading_of",
+            "secm",
+            f"attacks.secmi_t90.reading_of names 'secm', which is not defined; did you mean 'secmi'? {ATTACKS}",
+        ),
+    ],
+)
+def test_an_id_that_is_not_defined(path, value, sentence):
+    assert complaint(path, value) == f"config: {sentence}"
+
+
+def test_every_fault_has_a_line():
+    config = changed("targets.ddpm_digits.model.chanels", [32])
+    config["attacks"]["naive"]["norm"] = 7
+    with pytest.raises(DiffmiaError) as caught:
+        load_config(config)
+    assert str(caught.value).splitlines() == [
+        f"config: unknown key 'chanels' in targets.ddpm_digits.model; did you mean 'channels'? {MODEL}",
+        "config: attacks.naive.norm is 7. Accepted: 1, 2, 3, 4, 5, 6, inf",
+    ]
+
+
+BEYOND = "it asks the model at timestep 1000, and the target's last is 999"
+NO_MULTIPLE = "its timestep 95 is not a multiple of its inversion step k = 10"
+
+
+@pytest.mark.parametrize(
+    ("attack", "t", "reason"), [("naive", 1000, BEYOND), ("secmi", 990, BEYOND), ("secmi", 95, NO_MULTIPLE)]
+)
+class TestAnAttackThatATargetCannotServe:
+    def test_is_refused_where_it_is_selected(self, attack, t, reason):
+        sentence = f"config: attack '{attack}' cannot be run on target 'ddpm_digits': {reason}"
+        assert complaint("targets.ddpm_digits.timesteps", {attack: t}) == sentence
+
+    def test_is_left_out_of_the_probes_where_it_is_not(self, attack, t, reason):
+        raw = changed("targets.ddpm_digits.timesteps", {attack: t})
+        raw["run"]["attacks"] = ["pia"]
+        config = load_config(raw)
+        assert config.refusal(attack, "ddpm_digits") == reason
+        asked = {(probe.start, probe.t) for probe in probes_of(config, "ddpm_digits")}
+        assert (config.attacks[attack].start, t) not in asked
+        assert ("proximal", 200) in asked  # the others are asked
+
+
+@pytest.mark.parametrize(("attack", "t"), [("naive", 999), ("secmi", 980), ("secmi", 0)])
+def test_an_attack_may_ask_up_to_the_last_timestep(attack, t):
+    config = load_config(changed("targets.ddpm_digits.timesteps", {attack: t}))
+    assert config.refusal(attack, "ddpm_digits") is None

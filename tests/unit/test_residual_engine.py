@@ -1,0 +1,350 @@
+"""The residual pass: what it asks, what it keeps, and that nothing but the sample decides a number."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+from diffmia import residual_engine
+from diffmia.config import load_config
+from diffmia.denoiser import Denoiser
+from diffmia.errors import DiffmiaError
+from diffmia.probes import Probe, merge
+from diffmia.residual_engine import ResidualPass, count_queries, run_pass, shard_ids
+from diffmia.residual_store import ResidualStore
+from diffmia.residual_table import Samples, merge_shards
+from diffmia.residuals import compute_residuals
+from diffmia.targets import weights_hash
+
+CPU = torch.device("cpu")
+SEED = 11
+# the paper's attacks at the paper's timesteps
+NAIVE = Probe(start="gaussian", t=350)
+SECMI = Probe(start="inverted", t=100, k=10)
+PIA = Probe(start="proximal", t=200)
+PIAN = Probe(start="proximal_normalised", t=200)
+SECMI_T90 = Probe(start="inverted", t=90, k=10)
+SECMI_XT = Probe(start="inverted", t=100, k=10, anchor="xt")
+PAPER = [NAIVE, SECMI, PIA]
+ALL = [*PAPER, PIAN, SECMI_T90, SECMI_XT]
+
+
+class Wrapped(Denoiser):
+    """A model with something done to what it answers; remembers every question as (t, x_t)."""
+
+    def __init__(self, model: Denoiser, answer=lambda asked, epsilon: epsilon):
+        super().__init__()
+        self.model, self.schedule, self.answer = model, model.schedule, answer
+        self.asked: list[tuple[int, torch.Tensor]] = []
+
+    def predict_noise(self, x_t, t, condition=None):
+        self.asked.append((t, x_t.clone()))
+        return self.answer(self.asked, self.model.predict_noise(x_t, t, condition))
+
+
+def make_samples(n: int) -> Samples:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (2 * n, 1, 8, 8), dtype=np.uint8)
+    ids = np.sort(rng.choice(2 * n, n, replace=False))
+    return Samples(images, ids, rng.choice(["member", "non_member", "auxiliary"], n), rng.integers(0, 10, n))
+
+
+SAMPLES = make_samples(12)
+
+
+class Workplace:
+    """Passes that share a store in a folder."""
+
+    def __init__(self, folder: Path, context: dict | None = None):
+        self.folder, self.store = folder, ResidualStore(folder / "store", context or {"target_hash": "a"})
+
+    def run(self, model, probes, samples=SAMPLES, batch_size=256, out="table.parquet", metadata=None):
+        """A pass; returns its table and the model queries it made, per sample."""
+        residual_pass = ResidualPass(model, merge(probes), SEED, batch_size, CPU)
+        facts = run_pass(residual_pass, samples, self.store, self.folder / out, metadata or {"split_hash": "s"})
+        return pq.read_table(self.folder / out).to_pandas(), facts["queries_made"] / len(samples.ids)
+
+    def pieces(self) -> list[Path]:
+        return list((self.folder / "store").rglob("*.parquet"))
+
+
+@pytest.fixture
+def workplace(tmp_path) -> Workplace:
+    return Workplace(tmp_path)
+
+
+@pytest.fixture
+def blocks_of_4(monkeypatch) -> None:
+    monkeypatch.setattr(residual_engine, "BLOCK", 4)
+
+
+@pytest.mark.parametrize(
+    ("probes", "queries"),
+    [
+        (PAPER, 17),
+        ([*PAPER, SECMI_T90], 18),
+        ([*PAPER, PIAN], 19),
+        ([NAIVE], 2),
+        ([PIA], 3),
+        ([PIAN], 3),
+        ([SECMI], 13),
+        ([SECMI_T90], 12),
+        ([SECMI, SECMI_XT], 14),
+        ([Probe(start="inverted", t=0, k=10)], 3),
+        ([Probe(start="gaussian", t=350, n=3)], 3),
+    ],
+)
+def test_a_pass_makes_each_query_once(probes, queries, tiny_unet, workplace):
+    model = Wrapped(tiny_unet)
+    _, made = workplace.run(model, probes)
+    assert made == queries == count_queries(merge(probes))
+    assert len(model.asked) == queries  # one batch
+    assert len({(t, x_t.numpy().tobytes()) for t, x_t in model.asked}) == queries
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+@pytest.mark.parametrize("probe", ALL, ids=lambda probe: probe.name)
+def test_queries_of_a_probe_alone(probe, n):
+    assert probe.queries(n) == count_queries([probe.model_copy(update={"n": n})])
+
+
+@pytest.mark.parametrize(("further", "queries"), [([], 17), (["secmi_t90"], 18), (["pian"], 19)])
+def test_attacks_as_shipped_cost_together(further, queries):
+    attacks = load_config(yaml.safe_load(Path(__file__).parents[2].joinpath("config.yaml").read_text())).attacks
+    chosen = [attacks[id_] for id_ in ("naive", "secmi", "pia", *further)]
+    assert count_queries(merge([probe for attack in chosen for probe in attack.probes(attack.t)])) == queries
+
+
+def same_scores(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """All that attacks score by agrees: to 1e-5, and to 1e-4 after a chain of queries."""
+    one, other = one.set_index("sample_id"), other.set_index("sample_id")
+    scores = [name for name in one if ":0-1:" in name or ":0-2:" in name]
+    assert len(scores) == 2 * 7 * len(ALL)
+    for name in scores:
+        rtol = 1e-4 if name.startswith("inverted") else 1e-5
+        np.testing.assert_allclose(other.loc[one.index, name], one[name], rtol=rtol, err_msg=name)
+
+
+@pytest.fixture
+def reference(tiny_unet, tmp_path) -> pd.DataFrame:
+    return Workplace(tmp_path / "reference").run(tiny_unet, ALL, batch_size=256)[0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_batch_size_changes_no_number(batch_size, reference, tiny_unet, workplace):
+    table, _ = workplace.run(tiny_unet, ALL, batch_size=batch_size)
+    same_scores(reference, table)
+
+
+def test_shards_change_no_number(reference, tiny_unet, workplace):
+    parts = []
+    for shard in range(3):
+        rows = shard_ids(np.arange(len(SAMPLES.ids)), shard, 3)
+        part = Samples(SAMPLES.images, SAMPLES.ids[rows], SAMPLES.roles[rows], SAMPLES.labels[rows])
+        workplace.run(tiny_unet, ALL, part, out=f"{shard}.parquet")
+        parts.append(workplace.folder / f"{shard}.parquet")
+    merge_shards(parts, workplace.folder / "merged.parquet")
+    merged = pq.read_table(workplace.folder / "merged.parquet")
+    assert merged.schema.metadata == {b"split_hash": b"s"}
+    same_scores(reference, merged.to_pandas())
+    described = ["sample_id", "role", "label"]
+    pd.testing.assert_frame_equal(merged.to_pandas()[described], reference[described])
+
+
+@pytest.mark.parametrize(("n", "shards"), [(10, 1), (10, 3), (2, 4)])
+def test_shards_share_out_all_samples_evenly(n, shards):
+    parts = [shard_ids(np.arange(n), shard, shards) for shard in range(shards)]
+    assert np.concatenate(parts).tolist() == list(range(n))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_order_of_samples_changes_no_number(reference, tiny_unet):
+    order = np.random.default_rng(1).permutation(len(SAMPLES.ids))
+    columns = ResidualPass(tiny_unet, ALL, SEED, 5, CPU).block(SAMPLES.images, SAMPLES.ids[order], ALL)
+    same_scores(reference, pd.DataFrame({"sample_id": SAMPLES.ids[order]} | columns))
+
+
+@pytest.mark.parametrize("probe", ALL, ids=lambda probe: probe.name)
+def test_other_probes_change_no_number(probe, reference, tiny_unet, workplace):
+    table, _ = workplace.run(tiny_unet, [probe])
+    pd.testing.assert_frame_equal(table, reference[table.columns], check_exact=True)
+
+
+def test_a_further_probe_costs_its_own_queries(tiny_unet, workplace):
+    workplace.run(tiny_unet, PAPER)
+    assert workplace.run(tiny_unet, PAPER)[1] == 0
+    sweep = PIA.model_copy(update={"t": 150})
+    table, made = workplace.run(tiny_unet, [*PAPER, sweep])
+    assert made == 3  # epsilon_theta(x0, 0) and two iterates
+    alone, _ = Workplace(workplace.folder / "alone").run(tiny_unet, [*PAPER, sweep])
+    pd.testing.assert_frame_equal(table, alone, check_exact=True)
+    assert workplace.run(tiny_unet, [SECMI])[1] == 0  # fewer cost nothing
+
+
+@pytest.mark.usefixtures("blocks_of_4")
+def test_a_pass_that_dies_resumes_at_the_unfinished_block(tiny_unet, workplace):
+    whole, _ = Workplace(workplace.folder / "whole").run(tiny_unet, PAPER, batch_size=2)
+
+    def dies(asked, epsilon):
+        if len(asked) > 2 * 17 + 20:  # in the second batch of the second block of three
+            raise KeyboardInterrupt
+        return epsilon
+
+    with pytest.raises(KeyboardInterrupt):
+        workplace.run(Wrapped(tiny_unet, dies), PAPER, batch_size=2)
+    assert not (workplace.folder / "table.parquet").exists()
+    resumed, made = workplace.run(tiny_unet, PAPER, batch_size=2)
+    assert made == 17 * 8 / 12
+    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
+
+
+def test_samples_are_answered_in_order_over_blocks_and_batches(reference, tiny_unet, workplace, monkeypatch):
+    monkeypatch.setattr(residual_engine, "BLOCK", 5)
+    table, _ = workplace.run(tiny_unet, ALL, batch_size=2)
+    assert table["sample_id"].tolist() == SAMPLES.ids.tolist()
+    assert table["role"].tolist() == SAMPLES.roles.tolist()
+    assert table["label"].tolist() == SAMPLES.labels.tolist()
+    same_scores(reference, table)
+
+
+@pytest.mark.parametrize("key", ["target_hash", "dataset_hash", "code", "seed"])
+def test_another_context_shares_nothing(key, tiny_unet, tmp_path):
+    context = {"target_hash": "a", "dataset_hash": "b", "code": "c", "seed": 1}
+    Workplace(tmp_path, context).run(tiny_unet, PAPER)
+    assert Workplace(tmp_path, context).run(tiny_unet, PAPER)[1] == 0
+    assert Workplace(tmp_path, context | {key: 2}).run(tiny_unet, PAPER)[1] == 17
+
+
+@pytest.mark.usefixtures("blocks_of_4")
+def test_nan_ends_the_pass_with_count_and_ids(tiny_unet, workplace):
+    def breaks(asked, epsilon):
+        return torch.where(torch.tensor([False, True, False, True])[:, None, None, None], torch.nan, epsilon)
+
+    with pytest.raises(DiffmiaError, match=rf"2 of 4 .*\(first sample ids: {SAMPLES.ids[1]}, {SAMPLES.ids[3]}\)"):
+        workplace.run(Wrapped(tiny_unet, breaks), PAPER)
+    assert not workplace.pieces()
+    assert not (workplace.folder / "table.parquet").exists()
+
+
+def test_batches_are_halved_until_they_fit_in_memory(tiny_unet, workplace):
+    def needs_memory(asked, epsilon):
+        if len(epsilon) > 3 and len(asked) % 17 == 5:  # somewhere within a pass
+            raise torch.OutOfMemoryError("no memory left")
+        return epsilon
+
+    model = Wrapped(tiny_unet, needs_memory)
+    table, _ = workplace.run(model, PAPER, batch_size=12)
+    assert len(model.asked[-1][1]) == 3
+    small, _ = Workplace(workplace.folder / "small").run(tiny_unet, PAPER, batch_size=3)
+    pd.testing.assert_frame_equal(table, small, check_exact=True)
+
+
+def test_a_sample_that_does_not_fit_in_memory_ends_the_pass(tiny_unet, workplace):
+    def never_fits(asked, epsilon):
+        raise torch.OutOfMemoryError("no memory left")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        workplace.run(Wrapped(tiny_unet, never_fits), PAPER)
+
+
+def test_the_table_has_a_column_for_every_pair_and_norm(tiny_unet, workplace):
+    probes = [Probe(start="gaussian", t=350, n=3), Probe(start="gaussian", t=50, n=1, draw=2), SECMI_XT, PIAN]
+    table, _ = workplace.run(tiny_unet, probes, metadata={"split_hash": "s", "target_hash": "t"})
+    pairs = {
+        "gaussian.t350": ["0-1", "0-2", "0-3", "1-2", "1-3", "2-3"],
+        "gaussian.t50.draw2": ["0-1"],
+        "inverted.t100.k10.xt": ["0-1", "0-2", "1-2"],
+        "proximal_normalised.t200": ["0-1", "0-2", "1-2"],
+    }
+    columns = {f"{probe}:{i}:l{p}" for probe in pairs for i in pairs[probe] for p in (1, 2, 3, 4, 5, 6, "inf")}
+    assert list(table)[:3] == ["sample_id", "role", "label"]
+    assert set(table) == columns | {"sample_id", "role", "label"}
+    assert len(table.columns) == 3 + len(columns)
+    assert (table.dtypes[list(columns)] == "float64").all()
+    metadata = pq.read_schema(workplace.folder / "table.parquet").metadata
+    assert metadata == {b"split_hash": b"s", b"target_hash": b"t"}
+
+
+@pytest.mark.parametrize("other", [{"probes": [PIA]}, {"metadata": {"split_hash": "another"}}])
+def test_shards_of_different_passes_are_not_joined(other, tiny_unet, workplace):
+    workplace.run(tiny_unet, **{"probes": [NAIVE], "out": "0.parquet"})
+    workplace.run(tiny_unet, **{"probes": [NAIVE], "out": "1.parquet"} | other)
+    with pytest.raises(DiffmiaError, match=r"1\.parquet was made by another pass than .*0\.parquet"):
+        merge_shards([workplace.folder / f"{i}.parquet" for i in (0, 1)], workplace.folder / "merged.parquet")
+    assert not (workplace.folder / "merged.parquet").exists()
+
+
+class Stage:
+    """`compute_residuals` on files in a folder, for the tiny U-Net."""
+
+    def __init__(self, folder: Path, spec, model: Denoiser):
+        self.folder, self.spec = folder, spec
+        self.job = {"probes": [probe.model_dump() for probe in merge(PAPER)], "code": "c", "seed": SEED}
+        self.split = {
+            "split_hash": "s",
+            "dataset_hash": "d",
+            "member": [1, 6],
+            "non_member": [0, 9],
+            "auxiliary": [3],
+        }
+        rng = np.random.default_rng(2)
+        np.save(folder / "images.npy", rng.integers(0, 256, (10, 1, 8, 8), dtype=np.uint8))
+        labels = pd.DataFrame({"sample_id": np.arange(10)[::-1], "label": np.arange(10)[::-1] % 4})
+        labels.to_parquet(folder / "samples.parquet")
+        spec.save(model, folder / "target")
+        (folder / "split.json").write_text(json.dumps(self.split))
+        self.describe()
+
+    def describe(self) -> None:
+        hashes = {"target_hash": weights_hash(self.folder / "target"), "split_hash": self.split["split_hash"]}
+        (self.folder / "target" / "target.json").write_text(json.dumps(hashes))
+
+    def run(self, **changed) -> dict:
+        job = json.dumps(self.job | changed)
+        files = {"images": "images.npy", "samples": "samples.parquet", "split": "split.json", "out": "out.parquet"}
+        paths = {key: self.folder / name for key, name in files.items()}
+        return compute_residuals(self.spec, job, (0, 1), self.folder / "target", device=CPU, **paths)
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch, tiny_target, tiny_unet) -> Stage:
+    monkeypatch.chdir(tmp_path)
+    return Stage(tmp_path, tiny_target, tiny_unet)
+
+
+def test_the_stage_probes_all_roles_and_ties_the_table_to_its_split(stage):
+    facts = stage.run()
+    table = pq.read_table(stage.folder / "out.parquet")
+    described = table.select(["sample_id", "role", "label"]).to_pydict()
+    assert described == {
+        "sample_id": [0, 1, 3, 6, 9],
+        "role": ["non_member", "member", "auxiliary", "member", "non_member"],
+        "label": [0, 1, 3, 2, 1],
+    }
+    hashes = {
+        key: table.schema.metadata[key.encode()].decode() for key in ("split_hash", "dataset_hash", "target_hash")
+    }
+    assert hashes == {"split_hash": "s", "dataset_hash": "d", "target_hash": weights_hash(stage.folder / "target")}
+    assert facts["queries_made"] == 17 * 5
+    assert facts["queries_per_sample"] == 17
+
+
+@pytest.mark.parametrize("changed", [{"code": "another"}, {"seed": SEED + 1}])
+def test_the_stage_asks_anew_when_code_or_seed_changed(changed, stage):
+    stage.run()
+    assert stage.run()["queries_made"] == 0
+    assert stage.run(**changed)["queries_made"] == 17 * 5
+
+
+def test_the_stage_asks_anew_when_the_weights_changed(stage, tiny_target):
+    stage.run()
+    tiny_target.save(tiny_target.build((1, 8, 8)), stage.folder / "target")
+    stage.describe()
+    assert stage.run()["queries_made"] == 17 * 5

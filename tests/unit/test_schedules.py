@@ -1,0 +1,123 @@
+"""Noise schedules, against exact products and against diffusers' schedulers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
+
+from diffmia.models.base import ScheduleSpec
+from diffmia.schedules import DiscreteSchedule
+
+SPECS = {
+    "linear": ScheduleSpec(),
+    "scaled_linear": ScheduleSpec(kind="scaled_linear", beta_start=0.00085, beta_end=0.012),
+}
+
+
+@pytest.fixture(params=SPECS)
+def spec(request) -> ScheduleSpec:
+    return SPECS[request.param]
+
+
+@pytest.fixture
+def schedule(spec) -> DiscreteSchedule:
+    return DiscreteSchedule.from_spec(spec)
+
+
+def settings(spec: ScheduleSpec) -> dict:
+    """The same schedule in diffusers' words."""
+    return {
+        "num_train_timesteps": spec.timesteps,
+        "beta_schedule": spec.kind,
+        "beta_start": spec.beta_start,
+        "beta_end": spec.beta_end,
+    }
+
+
+def images(seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(3, 2, 4, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("kind", "t", "expected", "digits"),
+    [
+        ("linear", 90, 0.913264, 6),
+        ("linear", 100, 0.895142, 6),
+        ("linear", 110, 0.875629, 6),
+        ("linear", 200, 0.656347, 6),
+        ("linear", 350, 0.283183, 6),
+        ("scaled_linear", 0, 0.9991, 4),
+        ("scaled_linear", 100, 0.8942, 4),
+        ("scaled_linear", 200, 0.7537, 4),
+        ("scaled_linear", 350, 0.5065, 4),
+        ("scaled_linear", 500, 0.2763, 4),
+    ],
+)
+def test_alpha_bar_has_its_published_values(kind, t, expected, digits):
+    alpha_bar = DiscreteSchedule.from_spec(SPECS[kind]).alpha_bar(t)
+    assert alpha_bar.dtype == torch.float64
+    assert alpha_bar.item() == pytest.approx(expected, abs=0.5 * 10**-digits)
+
+
+@pytest.mark.parametrize("t", [0, 1, 350, 999])
+def test_alpha_bar_is_the_product_of_one_minus_beta(t, spec, schedule):
+    power = 2 if spec.kind == "scaled_linear" else 1
+    first, last = spec.beta_start ** (1 / power), spec.beta_end ** (1 / power)
+    betas = [(first + (last - first) * s / 999) ** power for s in range(t + 1)]
+    assert schedule.alpha_bar(t).item() == pytest.approx(math.prod(1 - beta for beta in betas), rel=1e-12)
+
+
+def test_alpha_bar_agrees_with_diffusers(spec, schedule):
+    theirs = DDPMScheduler(**settings(spec)).alphas_cumprod
+    assert len(schedule) == len(theirs) == 1000
+    torch.testing.assert_close(schedule.alpha_bar(torch.arange(1000)).float(), theirs, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("t", [0, 100, 350, 999])
+def test_add_noise_agrees_with_diffusers(t, spec, schedule):
+    x0, epsilon = images(0, torch.float32), images(1, torch.float32)
+    theirs = DDPMScheduler(**settings(spec)).add_noise(x0, epsilon, torch.full((3,), t))
+    torch.testing.assert_close(schedule.add_noise(x0, epsilon, t), theirs, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("t", [0, 100, 350, 999])
+def test_predict_x0_undoes_add_noise(t, schedule):
+    x0, epsilon = images(0), images(1)
+    torch.testing.assert_close(schedule.predict_x0(schedule.add_noise(x0, epsilon, t), epsilon, t), x0)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "move"), [(DDIMScheduler, (110, 100)), (DDIMInverseScheduler, (100, 110))], ids=["back", "forward"]
+)
+def test_ddim_step_agrees_with_diffusers(scheduler, move, spec, schedule):
+    theirs = scheduler(**settings(spec), clip_sample=False)
+    theirs.set_timesteps(100)  # steps of 10
+    x_t, epsilon = images(0, torch.float32), images(1, torch.float32)
+    expected = theirs.step(epsilon, 110, x_t).prev_sample  # both name a step by its noisier end
+    torch.testing.assert_close(schedule.ddim_step(x_t, epsilon, *move), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_timesteps_of_a_batch_are_the_timesteps_of_its_samples(schedule):
+    t = torch.tensor([0, 350, 999])
+    x, epsilon = images(0), images(1)
+    for formula in (schedule.add_noise, schedule.predict_x0):
+        together = formula(x, epsilon, t)
+        alone = [formula(x[i : i + 1], epsilon[i : i + 1], int(t[i])) for i in range(3)]
+        assert torch.equal(together, torch.cat(alone))
+
+
+def test_coefficients_are_rounded_once_to_the_dtype_of_the_images(schedule):
+    one, zero = torch.ones(1), torch.zeros(1)
+    alpha_bar = schedule.alpha_bar(350).item()
+    assert schedule.add_noise(one, zero, 350).item() == torch.tensor(math.sqrt(alpha_bar)).item()
+    assert schedule.add_noise(zero, one, 350).item() == torch.tensor(math.sqrt(1 - alpha_bar)).item()
+    assert schedule.add_noise(one, zero, 350).dtype == torch.float32
+
+
+def test_the_network_is_told_the_timestep_as_an_integer(schedule):
+    assert schedule.time(7).dtype == torch.int64
+    assert schedule.time(7).item() == 7
+    assert schedule.time(torch.tensor([3, 5])).tolist() == [3, 5]

@@ -1,0 +1,300 @@
+"""Splits: who is a member, and the hash that says so."""
+
+import json
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits
+
+from diffmia.errors import DiffmiaError
+from diffmia.splits import ROLES, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit, build_split
+
+# 12 samples in three classes of 4, and in groups of 1, 2, 3, 3 and 3
+SMALL = pd.DataFrame(
+    {"sample_id": range(12), "label": [0, 1, 2] * 4, "label_name": ["a", "b", "c"] * 4, "group": list("abbcccdddeee")}
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    labels = load_digits().target
+    return pd.DataFrame({"sample_id": range(len(labels)), "label": labels, "label_name": labels.astype(str)})
+
+
+def spec(kind, method, **settings):
+    return kind(method=method, dataset="data", **settings)
+
+
+def balanced(**settings):
+    return spec(ClassBalancedSplit, "class_balanced", **settings)
+
+
+def from_file(path, **settings):
+    return spec(FileSplit, "file", path=str(path), **settings)
+
+
+def together(drawn):
+    return sorted(np.concatenate(list(drawn.values())).tolist())
+
+
+def as_lists(drawn):
+    return {role: ids.tolist() for role, ids in drawn.items()}
+
+
+def complaint(split, samples=SMALL):
+    with pytest.raises(DiffmiaError) as caught:
+        split.draw(samples, 0)
+    return str(caught.value)
+
+
+class TestClassBalanced:
+    def test_the_digits(self, digits):
+        drawn = balanced(members=256, auxiliary=512).draw(digits, 0)
+        per_class = {role: set(np.bincount(digits["label"][ids])) for role, ids in drawn.items()}
+        assert {role: len(ids) for role, ids in drawn.items()} == {"member": 256, "auxiliary": 512, "non_member": 1029}
+        assert per_class["member"] == {25, 26}
+        assert per_class["auxiliary"] == {51, 52}
+        assert together(drawn) == list(range(1797))
+
+    def test_numbered_non_members_are_balanced_too(self, digits):
+        drawn = balanced(members=100, non_members=1000).draw(digits, 0)
+        assert set(np.bincount(digits["label"][drawn["non_member"]])) == {100}
+        assert len(set(together(drawn))) == 1100
+
+    def test_which_classes_give_one_more_is_drawn(self, digits):
+        counts = [np.bincount(digits["label"][balanced(members=256).draw(digits, seed)["member"]]) for seed in range(5)]
+        assert len({tuple(count) for count in counts}) > 1
+
+    def test_a_class_too_small(self):
+        samples = SMALL.assign(label=[0] * 10 + [1] * 2)
+        assert complaint(balanced(members=6), samples) == (
+            "dataset 'data': class 1 has 2 samples left and a balanced draw of 6 member samples needs 3 of it; "
+            "ask for fewer or use method: random"
+        )
+
+
+class TestRandom:
+    def test_sizes(self):
+        drawn = spec(RandomSplit, "random", members=3, auxiliary=4, non_members=2).draw(SMALL, 0)
+        assert {role: len(ids) for role, ids in drawn.items()} == {"member": 3, "auxiliary": 4, "non_member": 2}
+        assert len(set(together(drawn))) == 9
+
+    def test_rest_is_all_that_is_left(self):
+        assert together(spec(RandomSplit, "random", members=3, auxiliary=4).draw(SMALL, 0)) == list(range(12))
+
+    def test_too_few_samples(self):
+        assert complaint(spec(RandomSplit, "random", members=9, auxiliary=2, non_members=3)) == (
+            "dataset 'data' has 12 samples, and the split asks for 9 members, 2 auxiliary and 3 non-members "
+            "(14 in all); ask for fewer"
+        )
+        assert complaint(spec(RandomSplit, "random", members=10, auxiliary=2)) == (
+            "dataset 'data' has 12 samples, and the split asks for 10 members, 2 auxiliary and at least 1 non-members "
+            "(13 in all); ask for fewer"
+        )
+
+
+def by_group(**settings):
+    return spec(GroupSplit, "by_group", **settings)
+
+
+class TestByGroup:
+    @pytest.mark.parametrize("seed", range(10))
+    def test_a_group_is_on_one_side(self, seed):
+        drawn = by_group(members=5, auxiliary=3).draw(SMALL, seed)
+        groups = [set(SMALL["group"][ids]) for ids in drawn.values()]
+        assert sum(map(len, groups)) == len(set.union(*groups)) == 5
+        assert together(drawn) == list(range(12))
+        assert 3 <= len(drawn["member"]) <= 5
+        assert len(drawn["auxiliary"]) <= 3
+
+    def test_samples_without_a_group(self):
+        assert complaint(by_group(members=5), SMALL.assign(group=None)) == (
+            "dataset 'data' has samples without a group; method: by_group needs one each"
+        )
+
+    @pytest.mark.parametrize("sizes", [{"members": 2}, {"members": 3, "auxiliary": 2}])
+    def test_a_role_that_no_group_fits_is_refused(self, sizes):
+        wholes = SMALL.assign(group=list("aaabbbcccddd"))
+        assert "group" in complaint(by_group(**sizes), wholes)
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        balanced(members=6, auxiliary=3),
+        spec(RandomSplit, "random", members=6, auxiliary=3),
+        by_group(members=6, auxiliary=3),
+    ],
+)
+def test_the_seed_decides_the_draw(split):
+    first, again, other = (as_lists(split.draw(SMALL, seed)) for seed in (0, 0, 1))
+    assert first == again
+    assert first != other
+
+
+SECMI = {"mia_train_idxs": [4, 1], "mia_eval_idxs": [0, 7]}
+
+
+def savez(path, **arrays):
+    np.savez(path, **{key: np.array(values) for key, values in arrays.items()})
+    return path
+
+
+class TestFromFile:
+    def test_secmi_keys(self, tmp_path):
+        path = savez(tmp_path / "split.npz", **SECMI, ratio=0.5)
+        expected = {"member": [4, 1], "non_member": [0, 7], "auxiliary": []}
+        assert as_lists(from_file(path).draw(SMALL, 0)) == as_lists(from_file(path).draw(SMALL, 1)) == expected
+        assert from_file(path).inputs() == [str(path)]
+
+    def test_keys_of_ones_own(self, tmp_path):
+        path = savez(tmp_path / "split.npz", seen=[1], unseen=[2], spare=[3, 4])
+        keys = {"member_key": "seen", "non_member_key": "unseen", "auxiliary_key": "spare"}
+        expected = {"member": [1], "non_member": [2], "auxiliary": [3, 4]}
+        assert as_lists(from_file(path, **keys).draw(SMALL, 0)) == expected
+
+    def test_a_missing_key(self, tmp_path):
+        path = savez(tmp_path / "split.npz", train=[1], mia_eval_idxs=[2])
+        sentence = complaint(from_file(path))
+        assert f"{path} has no array " in sentence
+        assert "mia_train_idxs" in sentence
+        assert "; it has " in sentence
+        assert "train" in sentence.partition("; it has ")[2]
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [("text", b"3, 4, 5"), ("empty", b""), ("pickle", pickle.dumps(SECMI)), ("cut", None), ("npy", None)],
+    )
+    def test_what_is_no_npz(self, tmp_path, name, content):
+        path = tmp_path / "split.npz"
+        if content is not None:
+            path.write_bytes(content)
+        elif name == "cut":
+            whole = savez(tmp_path / "whole.npz", **SECMI).read_bytes()
+            path.write_bytes(whole[: len(whole) // 2])
+        else:
+            with path.open("wb") as file:
+                np.save(file, np.arange(3))
+        sentence = complaint(from_file(path))
+        assert sentence.startswith(f"cannot read split file {path}: ")
+        assert "pickle.load" not in sentence  # numpy's advice, and the last thing to do with a file of unknown origin
+
+    def test_pickled_arrays_are_not_loaded(self, tmp_path):
+        class Executed:
+            def __reduce__(self):
+                return (tmp_path.joinpath("executed").touch, ())
+
+        path = tmp_path / "split.npz"
+        np.savez(path, mia_train_idxs=np.array([Executed()], dtype=object), mia_eval_idxs=np.array([1]))
+        assert complaint(from_file(path)).startswith(f"cannot read split file {path}: ")
+        assert not (tmp_path / "executed").exists()
+
+    def test_an_absent_file(self, tmp_path):
+        assert complaint(from_file(tmp_path / "split.npz")).startswith(f"cannot read split file {tmp_path}/split.npz: ")
+
+    @pytest.mark.parametrize("values", [[0.5, 1.5], [True, False], ["a", "b"]])
+    def test_indices_are_whole_numbers(self, tmp_path, values):
+        path = savez(tmp_path / "split.npz", mia_train_idxs=values, mia_eval_idxs=[2])
+        assert "mia_train_idxs" in complaint(from_file(path))
+
+
+def build(split, tmp_path, seed=0, data_hash="1234", name="split"):
+    SMALL.to_parquet(tmp_path / "samples.parquet")
+    (tmp_path / "manifest.json").write_text(json.dumps({"dataset_hash": data_hash, "shape": [1, 8, 8]}))
+    out = tmp_path / "splits" / f"{name}.json"
+    build_split(split, seed, tmp_path / "samples.parquet", tmp_path / "manifest.json", out)
+    return json.loads(out.read_text())
+
+
+def build_complaint(tmp_path, **arrays):
+    path = savez(tmp_path / "split.npz", **SECMI | arrays)
+    with pytest.raises(DiffmiaError) as caught:
+        build(from_file(path), tmp_path)
+    assert list(tmp_path.glob("splits/**/*")) == []
+    return str(caught.value)
+
+
+class TestManifest:
+    def test_content(self, tmp_path):
+        path = savez(tmp_path / "split.npz", **SECMI)
+        manifest = build(from_file(path), tmp_path, seed=5)
+        assert manifest.pop("split_hash")
+        assert manifest == {
+            "dataset": "data",
+            "dataset_hash": "1234",
+            "shape": [1, 8, 8],
+            "method": "file",
+            "seed": 5,
+            "counts": {"member": 2, "non_member": 2, "auxiliary": 0},
+            "class_counts": {"member": {"b": 2}, "non_member": {"a": 1, "b": 1}, "auxiliary": {}},
+            "member": [1, 4],
+            "non_member": [0, 7],
+            "auxiliary": [],
+        }
+
+    def test_all_roles_are_in_ascending_order(self, tmp_path):
+        manifest = build(balanced(members=3, auxiliary=3), tmp_path)
+        for role in ROLES:
+            assert manifest[role] == sorted(manifest[role])
+
+    def test_it_appears_whole_or_not_at_all(self, tmp_path, monkeypatch):
+        before = build(balanced(members=3), tmp_path)
+
+        def dies(*args, **kwargs):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("diffmia.splits.json.dumps", dies)
+        monkeypatch.setattr("pathlib.Path.write_text", dies)
+        with pytest.raises(KeyboardInterrupt):
+            build_split(balanced(members=6), 0, tmp_path / "samples.parquet", tmp_path / "manifest.json", tmp_path / "splits/split.json")  # fmt: skip
+        monkeypatch.undo()
+        assert json.loads((tmp_path / "splits" / "split.json").read_text()) == before
+        assert [path.name for path in (tmp_path / "splits").iterdir()] == ["split.json"]
+
+    def test_indices_outside_the_dataset(self, tmp_path):
+        assert build_complaint(tmp_path, mia_eval_idxs=[0, 12]) == (
+            "the split of dataset 'data' names sample 12, and it has 12 samples"
+        )
+        assert build_complaint(tmp_path, mia_eval_idxs=[-1, 0]) == (
+            "the split of dataset 'data' names sample -1, and it has 12 samples"
+        )
+
+    def test_indices_in_two_roles_or_twice_in_one(self, tmp_path):
+        sentence = (
+            "the split of dataset 'data' uses 1 samples more than once, first 4; "
+            "members, non-members and auxiliary samples must be disjoint"
+        )
+        assert build_complaint(tmp_path, mia_eval_idxs=[4, 7]) == sentence
+        assert build_complaint(tmp_path, mia_train_idxs=[4, 4]) == sentence
+
+    @pytest.mark.parametrize(("role", "key"), [("member", "mia_train_idxs"), ("non_member", "mia_eval_idxs")])
+    def test_a_role_without_samples(self, tmp_path, role, key):
+        sentence = build_complaint(tmp_path, **{key: np.empty(0, int)})
+        assert sentence == f"the split of dataset 'data' has no {role} samples"
+
+
+class TestHash:
+    """`split_hash` says which samples of which data play which role, and nothing else."""
+
+    def hash(self, tmp_path, arrays=SECMI, **settings):
+        return build(from_file(savez(tmp_path / "split.npz", **arrays)), tmp_path, **settings)["split_hash"]
+
+    def test_moves_with_the_data(self, tmp_path):
+        assert self.hash(tmp_path) != self.hash(tmp_path, data_hash="4321")
+
+    @pytest.mark.parametrize(
+        "arrays",
+        [
+            SECMI | {"mia_train_idxs": [4, 2]},
+            SECMI | {"mia_eval_idxs": [0]},
+            {"mia_train_idxs": SECMI["mia_eval_idxs"], "mia_eval_idxs": SECMI["mia_train_idxs"]},
+        ],
+    )
+    def test_moves_with_the_indices(self, tmp_path, arrays):
+        assert self.hash(tmp_path) != self.hash(tmp_path, arrays)
+
+    def test_stays_with_name_seed_and_order(self, tmp_path):
+        reversed_arrays = {key: values[::-1] for key, values in SECMI.items()}
+        assert self.hash(tmp_path) == self.hash(tmp_path, name="other", seed=1) == self.hash(tmp_path, reversed_arrays)

@@ -1,0 +1,119 @@
+"""The workflow's shape, without running it: plans, presets, lint, and what every rule must declare."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from itertools import product
+
+import pytest
+from conftest import REPOSITORY, new_project
+
+pytestmark = pytest.mark.workflow
+
+PLATFORMS = ("local",)
+PRESETS = ("default", "smoke")
+ONCE = dict.fromkeys(
+    [
+        "download_dataset",
+        "prepare_dataset",
+        "build_split",
+        "train_target",
+        "compute_residuals",
+        "merge_residuals",
+        "aggregate_metrics",
+        "aggregate_cost",
+    ],
+    1,
+)
+# 7 attacks, 5 tables and 4 figures of one target and one seed
+WHOLE = ONCE | {"score_attack": 7, "evaluate_scores": 7, "render_table": 5, "plot_figure": 4}
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """The project as it is shipped, nothing run."""
+    return new_project(tmp_path_factory.mktemp("shipped") / "project")
+
+
+def test_the_default_plan(shipped):
+    assert shipped.plan("--resources", "gpu=2") == WHOLE
+
+
+@pytest.mark.parametrize(("platform", "preset"), list(product(PLATFORMS, PRESETS)))
+def test_every_platform_takes_every_preset(shipped, platform, preset):
+    assert shipped.plan("--profile", f"profiles/{platform}", "--workflow-profile", f"profiles/{preset}") == WHOLE
+
+
+def test_shards_and_seeds_multiply_jobs(shipped, tmp_path):
+    overrides = tmp_path / "more.yaml"
+    overrides.write_text("run: {seeds: [0, 1]}\ntargets: {ddpm_digits: {shards: 3}}\n")
+    plan = shipped.plan("--configfile", str(overrides))
+    assert plan["train_target"] == 2
+    assert plan["compute_residuals"] == 2 * 3
+    assert plan["merge_residuals"] == 2
+    assert plan["evaluate_scores"] == 2 * 7
+
+
+@pytest.mark.parametrize(
+    ("stage", "last"),
+    [
+        ("targets", "train_target"),
+        ("residuals", "merge_residuals"),
+        ("scores", "score_attack"),
+        ("metrics", "aggregate_cost"),
+        ("tables", "render_table"),
+        ("figures", "plot_figure"),
+    ],
+)
+def test_stages_by_name_end_with_their_own_rule(shipped, stage, last):
+    plan = shipped.plan(stage)
+    order = list(WHOLE)
+    assert last in plan
+    if stage in ("targets", "residuals", "scores"):
+        assert "evaluate_scores" not in plan
+    assert set(plan) <= set(order)
+
+
+def test_the_paper_target_is_planned_from_the_official_archive(shipped, tmp_path):
+    overrides = tmp_path / "paper.yaml"
+    overrides.write_text("run: {name: cifar, targets: [ddpm_cifar10]}\n")
+    plan = shipped.plan("--configfile", str(overrides))
+    assert plan["compute_residuals"] == 4
+
+
+def test_lint_finds_nothing(shipped):
+    done = shipped.snakemake("--lint")
+    assert done.returncode == 0, done.stdout
+
+
+def test_rules_are_formatted():
+    command = [sys.executable, "-m", "snakefmt", "--check", "Snakefile", "rules"]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def rules() -> dict[str, str]:
+    text = "\n".join(path.read_text() for path in (REPOSITORY / "rules").glob("*.smk"))
+    return {part.split(":")[0].strip(): part for part in re.split(r"^rule ", text, flags=re.MULTILINE)[1:]}
+
+
+@pytest.mark.parametrize("name", [name for name, text in rules().items() if "localrule: True" not in text])
+def test_every_rule_declares_what_a_scheduler_and_a_reader_need(name):
+    text = rules()[name]
+    for keyword in ("log:", "benchmark:", "threads:", "resources:", "conda:", "message:", "job="):
+        assert keyword in text, f"rule {name} has no {keyword}"
+    for resource in ("gpu=", "mem_mb=", "runtime="):
+        assert resource in text, f"rule {name} declares no {resource}"
+    assert f'"../scripts/{name}.py"' in text, "a rule and its script have one name"
+    assert f"<logs>/{name}/" in text
+    assert (REPOSITORY / "scripts" / f"{name}.py").exists()
+
+
+def test_every_script_has_a_rule():
+    assert {path.stem for path in (REPOSITORY / "scripts").glob("*.py")} <= set(rules())
+
+
+def test_no_rule_has_a_run_block():
+    assert not [name for name, text in rules().items() if re.search(r"^ +run:", text, re.MULTILINE)]

@@ -1,0 +1,120 @@
+"""A rerun does exactly what changed."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+SAMPLES = 1797
+TARGET = "ddpm_digits_smoke"
+
+
+def change(project, edit) -> None:
+    config = project.config
+    edit(config)
+    project.config = config
+
+
+def queries_made(project) -> int:
+    return json.loads((project.folder / f"results/residuals/{TARGET}/seed0.meta.json").read_text())["queries_made"]
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert finished.plan() == {}
+
+
+def test_touched_files_rerun_nothing(project):
+    for path in project.folder.rglob("*"):
+        if path.is_file() and ".snakemake" not in path.parts:
+            os.utime(path)
+    assert project.plan() == {}
+
+
+def test_keys_in_another_order_rerun_nothing(project):
+    def reverse(node):
+        return {key: reverse(node[key]) for key in reversed(node)} if isinstance(node, dict) else node
+
+    project.config = reverse(project.config)
+    assert project.plan() == {}
+
+
+def test_performance_keys_rerun_nothing(project):
+    def faster(config):
+        config["targets"][TARGET]["batch_size"] = 7
+        config["targets"][TARGET]["training"]["seconds_between_saves"] = 1
+        config["device"] = "cpu"
+
+    change(project, faster)
+    assert project.plan() == {}
+
+
+def test_another_norm_rescores_one_attack_and_asks_the_model_nothing(project):
+    change(project, lambda config: config["attacks"]["pia"].update(norm=5))
+    once = ("score_attack", "evaluate_scores", "aggregate_metrics", "aggregate_cost")
+    # what reads scores: both tables come from metrics.csv; of the figures the ROC alone shows scores
+    assert project.plan() == dict.fromkeys(once, 1) | {"render_table": 2, "plot_figure": 1}
+
+
+def test_two_numbers_swapped_are_noticed(project):
+    def swap(config):
+        secmi = config["attacks"]["secmi"]
+        secmi["k"], secmi["norm"] = 2, 10 // 5  # k 10 -> 2: the trajectory changes, the norm does not
+
+    change(project, swap)
+    assert project.plan()["compute_residuals"] == 1
+
+
+def test_another_timestep_asks_for_that_timestep_alone(project):
+    change(project, lambda config: config["targets"][TARGET]["timesteps"].update(naive=120))
+    plan = project.plan("residuals")
+    assert plan == {"compute_residuals": 1, "merge_residuals": 1}
+    done = project.snakemake("residuals")
+    assert done.returncode == 0, done.stdout
+    assert queries_made(project) == 2 * SAMPLES  # epsilon^1 and epsilon^2 at t = 120, and nothing else
+
+
+def test_an_attack_more_costs_its_own_queries(project):
+    def add(config):
+        config["attacks"]["naive_t300"] = {**config["attacks"]["naive"], "label": "NA (t = 300)", "t": 300}
+        config["run"]["attacks"] = [*config["run"]["attacks"], "naive_t300"]
+
+    change(project, add)
+    done = project.snakemake("metrics")
+    assert done.returncode == 0, done.stdout
+    assert queries_made(project) == 2 * SAMPLES
+    rows = (project.folder / "results/metrics.csv").read_text()
+    assert f"{TARGET},digits," in rows
+    assert ",naive_t300,oms,300," in rows
+
+
+def test_an_attack_less_computes_nothing(project):
+    change(project, lambda config: config["run"].update(attacks=["naive", "pia"]))
+    plan = project.plan()
+    assert set(plan) == {"aggregate_metrics", "aggregate_cost", "render_table", "plot_figure"}
+
+
+def test_an_attack_that_is_defined_is_probed_before_it_is_selected(project):
+    change(project, lambda config: config["run"].update(attacks=["naive", "secmi", "pia", "pian"]))
+    plan = project.plan()
+    assert "compute_residuals" not in plan
+    assert plan["score_attack"] == 1
+
+
+def test_a_change_of_code_reruns_what_it_decides_and_a_comment_does_not(project):
+    module = project.folder / "diffmia/evaluation/delong.py"
+    module.write_text(module.read_text() + "\n# a remark\n")
+    assert project.plan() == {}
+    module.write_text(module.read_text() + "\nEXTRA = 1\n")
+    plan = project.plan("metrics")
+    assert plan == {"evaluate_scores": 3, "aggregate_metrics": 1, "aggregate_cost": 1}
+
+
+def test_the_same_seed_gives_the_same_metrics(finished, fresh):
+    done = fresh.snakemake("metrics")
+    assert done.returncode == 0, done.stdout
+    again = (fresh.folder / "results/metrics.csv").read_bytes()
+    assert again == (finished.folder / "results/metrics.csv").read_bytes()
