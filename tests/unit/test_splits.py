@@ -1,5 +1,7 @@
 """Splits: who is a member, and the hash that says so."""
 
+import errno
+import io
 import json
 import pickle
 
@@ -114,7 +116,7 @@ class TestByGroup:
             "dataset 'data' has samples without a group; method: by_group needs one each"
         )
 
-    @pytest.mark.parametrize("sizes", [{"members": 2}, {"members": 3, "auxiliary": 2}])
+    @pytest.mark.parametrize("sizes", [{"members": 2}, {"members": 3, "auxiliary": 2}], ids=["member", "auxiliary"])
     def test_a_role_that_no_group_fits_is_refused(self, sizes):
         wholes = SMALL.assign(group=list("aaabbbcccddd"))
         assert "group" in complaint(by_group(**sizes), wholes)
@@ -127,6 +129,7 @@ class TestByGroup:
         spec(RandomSplit, "random", members=6, auxiliary=3),
         by_group(members=6, auxiliary=3),
     ],
+    ids=lambda split: split.method,
 )
 def test_the_seed_decides_the_draw(split):
     first, again, other = (as_lists(split.draw(SMALL, seed)) for seed in (0, 0, 1))
@@ -163,20 +166,22 @@ class TestFromFile:
         assert "; it has " in sentence
         assert "train" in sentence.partition("; it has ")[2]
 
-    @pytest.mark.parametrize(
-        ("name", "content"),
-        [("text", b"3, 4, 5"), ("empty", b""), ("pickle", pickle.dumps(SECMI)), ("cut", None), ("npy", None)],
-    )
-    def test_what_is_no_npz(self, tmp_path, name, content):
+    @pytest.mark.parametrize("kind", ["text", "empty", "pickle", "npy", "cut npz", "damaged npz"])
+    def test_what_is_no_npz(self, tmp_path, kind):
+        npy, npz = io.BytesIO(), io.BytesIO()
+        np.save(npy, np.arange(3))
+        np.savez(npz, **{key: np.arange(100) for key in SECMI})
+        npz = npz.getvalue()
+        contents = {
+            "text": b"3, 4, 5",
+            "empty": b"",
+            "pickle": pickle.dumps(SECMI),
+            "npy": npy.getvalue(),
+            "cut npz": npz[: len(npz) // 2],
+            "damaged npz": npz[:300] + b"damaged" + npz[307:],
+        }
         path = tmp_path / "split.npz"
-        if content is not None:
-            path.write_bytes(content)
-        elif name == "cut":
-            whole = savez(tmp_path / "whole.npz", **SECMI).read_bytes()
-            path.write_bytes(whole[: len(whole) // 2])
-        else:
-            with path.open("wb") as file:
-                np.save(file, np.arange(3))
+        path.write_bytes(contents[kind])
         sentence = complaint(from_file(path))
         assert sentence.startswith(f"cannot read split file {path}: ")
         assert "pickle.load" not in sentence  # numpy's advice, and the last thing to do with a file of unknown origin
@@ -194,7 +199,7 @@ class TestFromFile:
     def test_an_absent_file(self, tmp_path):
         assert complaint(from_file(tmp_path / "split.npz")).startswith(f"cannot read split file {tmp_path}/split.npz: ")
 
-    @pytest.mark.parametrize("values", [[0.5, 1.5], [True, False], ["a", "b"]])
+    @pytest.mark.parametrize("values", [[0.5, 1.5], [True, False], ["a", "b"]], ids=["fractions", "mask", "names"])
     def test_indices_are_whole_numbers(self, tmp_path, values):
         path = savez(tmp_path / "split.npz", mia_train_idxs=values, mia_eval_idxs=[2])
         assert "mia_train_idxs" in complaint(from_file(path))
@@ -241,17 +246,18 @@ class TestManifest:
 
     def test_it_appears_whole_or_not_at_all(self, tmp_path, monkeypatch):
         before = build(balanced(members=3), tmp_path)
+        inputs = tmp_path / "samples.parquet", tmp_path / "manifest.json"
+        out = tmp_path / "splits" / "split.json"
 
-        def dies(*args, **kwargs):
-            raise KeyboardInterrupt
+        def write_half(path, text):
+            path.write_bytes(text.encode()[: len(text) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
 
-        monkeypatch.setattr("diffmia.splits.json.dumps", dies)
-        monkeypatch.setattr("pathlib.Path.write_text", dies)
-        with pytest.raises(KeyboardInterrupt):
-            build_split(balanced(members=6), 0, tmp_path / "samples.parquet", tmp_path / "manifest.json", tmp_path / "splits/split.json")  # fmt: skip
-        monkeypatch.undo()
-        assert json.loads((tmp_path / "splits" / "split.json").read_text()) == before
-        assert [path.name for path in (tmp_path / "splits").iterdir()] == ["split.json"]
+        monkeypatch.setattr("pathlib.Path.write_text", write_half)
+        with pytest.raises(DiffmiaError, match=f"cannot write {out}"):
+            build_split(balanced(members=6), 0, *inputs, out)
+        assert json.loads(out.read_text()) == before
+        assert list(out.parent.iterdir()) == [out]
 
     def test_indices_outside_the_dataset(self, tmp_path):
         assert build_complaint(tmp_path, mia_eval_idxs=[0, 12]) == (
@@ -291,6 +297,7 @@ class TestHash:
             SECMI | {"mia_eval_idxs": [0]},
             {"mia_train_idxs": SECMI["mia_eval_idxs"], "mia_eval_idxs": SECMI["mia_train_idxs"]},
         ],
+        ids=["another member", "one non-member less", "swapped"],
     )
     def test_moves_with_the_indices(self, tmp_path, arrays):
         assert self.hash(tmp_path) != self.hash(tmp_path, arrays)

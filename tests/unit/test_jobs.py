@@ -1,0 +1,259 @@
+"""Jobs: a job's text moves with what decides its numbers, and with nothing else."""
+
+import copy
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from diffmia import jobs, training_version
+from diffmia.config import load_config
+from diffmia.seeds import CHILDREN, child_seed
+
+REPOSITORY = Path(__file__).parents[2]
+SHIPPED = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+TARGETS, ATTACKS = SHIPPED["targets"], SHIPPED["attacks"]
+
+
+def definition_jobs(raw, seed=0):
+    """Text of every job that any selection could ask for, by a name for it."""
+    config = load_config(raw)
+    return {
+        **{f"dataset {d}": jobs.dataset_job(config, "prepare_dataset", d) for d in config.datasets},
+        **{f"split {s}": jobs.split_job(config, s, seed) for s in config.splits},
+        **{f"training {t}": jobs.training_job(config, t, seed) for t in config.targets},
+        **{f"residuals {t}": jobs.residual_job(config, "compute_residuals", t, seed) for t in config.targets},
+        **{f"score {t} {a}": jobs.score_job(config, t, a) for t in config.targets for a in config.attacks},
+        **{f"evaluation {t} {a}": jobs.evaluation_job(config, t, a, seed) for t in config.targets for a in ATTACKS},
+    }
+
+
+def shown_jobs(raw):
+    """Text of every job that shows what is selected."""
+    config = load_config(raw)
+    return {
+        "metrics": jobs.selection_job(config, "aggregate_metrics", "diffmia.evaluation.stage"),
+        **{f"table {name}": jobs.table_job(config, name) for name in config.run.tables},
+        **{f"figure {name}": jobs.figure_job(config, name, "ddpm_digits") for name in config.run.figures},
+    }
+
+
+def moved(change, of=definition_jobs):
+    """Names of the jobs whose text is another after `change` was made to a copy of the shipped configuration."""
+    raw = copy.deepcopy(SHIPPED)
+    change(raw)
+    before, after = of(SHIPPED), of(raw)
+    return {name for name in before if after[name] != before[name]}
+
+
+def scores(attack, targets=TARGETS):
+    return {f"score {target} {attack}" for target in targets}
+
+
+def in_reverse(node):
+    return {key: in_reverse(node[key]) for key in reversed(node)} if isinstance(node, dict) else node
+
+
+class TestText:
+    def test_it_does_not_depend_on_the_order_of_keys(self):
+        reversed_config = in_reverse(SHIPPED)
+        assert list(reversed_config) != list(SHIPPED)
+        assert definition_jobs(reversed_config) == definition_jobs(SHIPPED)
+        assert shown_jobs(reversed_config) == shown_jobs(SHIPPED)
+
+    def test_it_does_not_depend_on_how_a_number_is_written(self):
+        def rewrite(raw):
+            raw["targets"]["ddpm_digits"]["training"] |= {"learning_rate": "1e-3", "weight_decay": "0.010"}
+            raw["splits"]["digits"]["members"] = 256.0
+
+        assert moved(rewrite) == set()
+
+    def test_it_is_sorted_json(self):
+        for text in (definition_jobs(SHIPPED) | shown_jobs(SHIPPED)).values():
+            assert text == json.dumps(json.loads(text), sort_keys=True)
+
+    def test_two_numbers_swapped_are_another_job(self):
+        def swap(raw):
+            training = raw["targets"]["ddpm_digits_smoke"]["training"]
+            training["epochs"], training["batch_size"] = training["batch_size"], training["epochs"]
+
+        assert moved(swap) == {"training ddpm_digits_smoke"}
+
+    def test_no_two_jobs_share_a_text(self):
+        texts = list((definition_jobs(SHIPPED) | shown_jobs(SHIPPED)).values())
+        assert len(set(texts)) == len(texts)
+
+
+class TestWhatDecidesNoNumber:
+    @pytest.mark.parametrize(("key", "value"), [("shards", 3), ("batch_size", 7), ("published_as", {"oms": "other"})])
+    def test_of_a_target(self, key, value):
+        assert moved(lambda raw: raw["targets"]["ddpm_digits"].update({key: value})) == set()
+
+    def test_how_often_training_is_saved(self):
+        training = {**TARGETS["ddpm_digits"]["training"], "seconds_between_saves": 1}
+        assert moved(lambda raw: raw["targets"]["ddpm_digits"].update(training=training)) == set()
+
+    def test_the_device(self):
+        assert moved(lambda raw: raw.update(device="cpu")) == set()
+        assert moved(lambda raw: raw.update(device="cpu"), of=shown_jobs) == set()
+
+    @pytest.mark.parametrize(
+        "selection",
+        [
+            {"attacks": ["pia"]},
+            {"targets": ["ddpm_digits_smoke", "ddpm_cifar10"]},
+            {"seeds": [1, 2]},
+            {"tables": [], "figures": []},
+            {"name": "other"},
+        ],
+        ids=str,
+    )
+    def test_the_selection(self, selection):
+        assert moved(lambda raw: raw["run"].update(selection)) == set()
+
+    def test_what_an_attack_is_called_but_in_tables_and_figures(self):
+        def rename(raw):
+            raw["attacks"]["pia"]["label"] = "Proximal"
+
+        assert moved(rename) == set()
+        assert {"table table1", "figure roc"} <= moved(rename, of=shown_jobs)
+
+    @pytest.mark.parametrize(
+        "preset", sorted(REPOSITORY.glob("profiles/*/overrides.yaml")), ids=lambda p: p.parent.name
+    )
+    def test_a_preset(self, preset):
+        overrides = yaml.safe_load(preset.read_text())
+        assert set(overrides) == {"run"}
+        assert moved(lambda raw: raw["run"].update(overrides["run"])) == set()
+
+
+class TestTraining:
+    @pytest.mark.parametrize(
+        ("section", "key", "value"),
+        [("training", "epochs", 551), ("model", "channels", [64, 32]), ("schedule", "beta_end", 0.03)],
+    )
+    def test_another_definition_trains_that_target_and_asks_it_again(self, section, key, value):
+        found = moved(lambda raw: raw["targets"]["ddpm_digits"].setdefault(section, {}).update({key: value}))
+        # the schedule is part of the questions; other changes reach the residuals with the weights
+        assert found == {"training ddpm_digits"} | ({"residuals ddpm_digits"} if section == "schedule" else set())
+
+    def test_timesteps_and_attacks_train_nothing(self):
+        def other_attacks(raw):
+            raw["targets"]["ddpm_digits"]["timesteps"] = {"naive": 300}
+            raw["attacks"]["pia"]["t"] = 50
+            raw["attacks"]["pia_t7"] = {**ATTACKS["pia"], "t": 7}
+
+        assert not {name for name in moved(other_attacks) if name.startswith("training")}
+
+    def test_a_raised_version_trains_every_target(self, monkeypatch):
+        before = definition_jobs(SHIPPED)
+        monkeypatch.setattr(training_version, "VERSION", training_version.VERSION + 1)
+        after = definition_jobs(SHIPPED)
+        assert {name for name in before if after[name] != before[name]} == {f"training {target}" for target in TARGETS}
+
+
+class TestResidualsAndScores:
+    def test_another_norm_is_read_from_the_same_table(self):
+        assert moved(lambda raw: raw["attacks"]["pia"].update(norm=5)) == scores("pia")
+
+    def test_another_timestep_of_a_target_is_asked_of_that_target(self):
+        found = moved(lambda raw: raw["targets"]["ddpm_digits"]["timesteps"].update(naive=120))
+        assert found == {"residuals ddpm_digits"} | scores("naive", ["ddpm_digits"])
+
+    def test_another_timestep_of_an_attack_is_asked_of_targets_without_their_own(self):
+        followers = [target for target, spec in TARGETS.items() if "naive" not in spec.get("timesteps", {})]
+        found = moved(lambda raw: raw["attacks"]["naive"].update(t=300))
+        assert followers == ["ddpm_cifar10"]
+        assert found == {f"residuals {target}" for target in followers} | scores("naive", followers)
+
+    @pytest.mark.parametrize(
+        ("spec", "asks"),
+        [
+            ({**ATTACKS["pia"], "t": 123}, True),
+            ({**ATTACKS["naive"], "t": 100, "draw": 1}, True),
+            ({**ATTACKS["pia"], "t": 100, "norm": 1}, False),  # the digits are asked at 100 already
+            ({**ATTACKS["pia"], "t": 1000}, False),  # beyond the last timestep
+        ],
+        ids=["a new t", "a new draw", "a new norm", "not servable"],
+    )
+    def test_one_more_attack_that_nobody_selected(self, spec, asks):
+        found = moved(lambda raw: raw["attacks"].update(another=spec))
+        assert ("residuals ddpm_digits" in found) == asks
+        assert not {name for name in found if not name.startswith("residuals")}
+
+    def test_the_probes_are_those_of_all_defined_attacks_each_once(self):
+        raw = copy.deepcopy(SHIPPED)
+        raw["run"]["attacks"] = ["naive"]
+        raw["attacks"]["naive_l4"] = {**ATTACKS["naive"], "t": 100, "norm": 4}
+        raw["attacks"]["naive_late"] = {**ATTACKS["naive"], "t": 1000}
+        names = [probe.name for probe in jobs.probes_of(load_config(raw), "ddpm_digits")]
+        assert names == sorted(set(names))
+        assert "gaussian.t1000" not in names
+        assert {
+            "gaussian.t100",
+            "proximal.t100",
+            "proximal_normalised.t100",
+            "inverted.t100.k10",
+            "inverted.t90.k10",
+            "inverted.t100.k10.xt",
+            "inverted.t100.k10.x0hat",
+        } <= set(names)
+
+    def test_shards_are_asked_and_joined_under_different_texts(self):
+        config = load_config(SHIPPED)
+        asked, joined = (
+            json.loads(jobs.residual_job(config, rule, "ddpm_digits", 0))
+            for rule in ("compute_residuals", "merge_residuals")
+        )
+        assert asked["probes"] == joined["probes"]
+        assert asked != joined
+
+
+class TestEvaluation:
+    def test_other_settings_judge_everything_again(self):
+        found = moved(lambda raw: raw["evaluation"].update(bootstrap=500))
+        assert found == {f"evaluation {target} {attack}" for target in TARGETS for attack in ATTACKS}
+
+    def test_the_seeds_of_a_run_are_part_of_what_it_shows(self):
+        assert moved(lambda raw: raw["run"].update(seeds=[1]), of=shown_jobs) == set(shown_jobs(SHIPPED))
+
+
+class TestSeeds:
+    # written out: a change of the derivation would silently give every run other splits, models and noise
+    PINNED = {
+        (0, "split"): 4334430513956379144,
+        (0, "training"): 2440950710608614359,
+        (0, "noise"): 8226343694796210948,
+        (0, "evaluation"): 6619194650426729951,
+        (1, "split"): 4215923173971654960,
+        (2026, "noise"): 1707902653925947418,
+    }
+
+    @pytest.mark.parametrize(("run_seed", "child"), PINNED, ids=str)
+    def test_they_are_children_of_the_run_seed(self, run_seed, child):
+        place = ("split", "training", "noise", "evaluation").index(child)
+        state = np.random.SeedSequence(run_seed, spawn_key=(place,)).generate_state(1, np.uint64)[0]
+        assert child_seed(run_seed, child) == int(state) // 2 == self.PINNED[run_seed, child]
+
+    def test_they_differ(self):
+        found = {child_seed(run_seed, child) for run_seed in range(20) for child in CHILDREN}
+        assert len(found) == 20 * len(CHILDREN)
+        assert all(0 <= seed < 2**63 for seed in found)
+
+    def test_each_job_draws_from_its_own(self):
+        texts = definition_jobs(SHIPPED, seed=3)
+        for name, child in [
+            ("split digits", "split"),
+            ("training ddpm_digits", "training"),
+            ("residuals ddpm_digits", "noise"),
+            ("evaluation ddpm_digits pia", "evaluation"),
+        ]:
+            assert json.loads(texts[name])["seed"] == child_seed(3, child)
+
+    def test_another_run_seed_redraws_everything_but_the_data(self):
+        first, second = definition_jobs(SHIPPED, seed=0), definition_jobs(SHIPPED, seed=1)
+        # scores follow from the residuals, which are a file of the seed
+        same = {name for name in first if first[name] == second[name]}
+        assert {name.split()[0] for name in same} == {"dataset", "score"}
