@@ -71,6 +71,10 @@ class Config(Spec):
         """Why `attack` cannot be run on `target`, or None if it can."""
         return self.attacks[attack].refuses(self.targets[target], self.timestep(attack, target))
 
+    def targets_of(self, kind: type[TargetSpec]) -> list[str]:
+        """Ids of the targets that are trained (`TrainedTarget`) or imported (`ImportedTarget`)."""
+        return [id_ for id_, spec in self.targets.items() if isinstance(spec, kind)]
+
     def split_of(self, target: str) -> AnySplit:
         """The split whose members `target` is trained on."""
         return self.splits[self.targets[target].split]

@@ -73,7 +73,9 @@ def _resolve(loc: tuple[str | int, ...], root: type[Spec]) -> tuple[list[str], t
 
 def _union_members(annotation: Any) -> list[type[Spec]]:
     if get_origin(annotation) is Annotated:
-        annotation = get_args(annotation)[0]
+        annotation, *metadata = get_args(annotation)
+        if any(getattr(extra, "discriminator", None) for extra in metadata) and isinstance(annotation, type):
+            return [annotation]  # a union of one kind
     members = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else ()
     specs = [member for member in members if isinstance(member, type) and issubclass(member, Spec)]
     return specs if len(specs) == len(members) else []

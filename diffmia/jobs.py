@@ -65,6 +65,13 @@ def training_job(config: Config, target: str, seed: int) -> str:
     )
 
 
+def import_job(config: Config, target: str) -> str:
+    """Taking in of a target that was trained elsewhere."""
+    spec = config.targets[target]
+    definition = spec.model_dump(mode="json", exclude={"timesteps", "published_as", "shards", "batch_size"})
+    return _job("import_target", ["diffmia.targets", type(spec).__module__], target=target, definition=definition)
+
+
 def probes_of(config: Config, target: str) -> list[Probe]:
     """Everything the attacks *defined* for a target ask, selected or not, so that a selection never reruns the pass."""
     servable = [attack for attack in config.attacks if config.refusal(attack, target) is None]

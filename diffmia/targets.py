@@ -15,7 +15,7 @@ from diffmia.atomic import atomic_path
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.images import open_images
-from diffmia.models.base import TargetSpec
+from diffmia.models.base import ImportedTarget, TargetSpec, TrainedTarget
 from diffmia.runtime import device_name, exclusive
 from diffmia.training import Trainer, TrainingData
 
@@ -25,7 +25,7 @@ LOSS_COLUMNS = ("epoch", "step", "loss", "member_loss", "auxiliary_loss")
 
 
 def train_target(
-    spec: TargetSpec, job: str, seed: int, images: Path, split: Path, out: Path, device: torch.device
+    spec: TrainedTarget, job: str, seed: int, images: Path, split: Path, out: Path, device: torch.device
 ) -> dict:
     """Train a target on the members of a split and write its folder; returns what its `target.json` says.
 
@@ -57,17 +57,28 @@ def train_target(
             for epoch in spec.training.checkpoint_epochs:
                 name = f"epoch{epoch:04d}"
                 shutil.copytree(resume / "checkpoints" / name, scratch / "checkpoints" / name)
-            description = {
-                "target_hash": weights_hash(scratch),
-                "split_hash": manifest["split_hash"],
-                "dataset_hash": manifest["dataset_hash"],
-                "shape": manifest["shape"],
-                "parameters": parameters,
-                "steps": trainer.step,
-            }
-            (scratch / "target.json").write_text(json.dumps(description, indent=2) + "\n")
+            description = _describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
     shutil.rmtree(resume, ignore_errors=True)
     return description | {"device": device_name(device)}
+
+
+def import_target(spec: ImportedTarget, split: Path, out: Path) -> dict:
+    """Copy a target that was trained elsewhere into its folder; returns what its `target.json` says.
+
+    That it was trained on the members of the split is the config's word: nothing in a model tells.
+    """
+    manifest = json.loads(Path(split).read_text())
+    with atomic_path(out) as scratch:
+        spec.copy(tuple(manifest["shape"]), scratch)
+        return _describe(scratch, manifest, {})
+
+
+def _describe(folder: Path, manifest: dict, facts: dict) -> dict:
+    """Write and return `target.json`: what ties a target to its weights and to its split."""
+    hashes = {key: manifest[key] for key in ("split_hash", "dataset_hash")}
+    description = {"target_hash": weights_hash(folder), **hashes, "shape": manifest["shape"], **facts}
+    (folder / "target.json").write_text(json.dumps(description, indent=2) + "\n")
+    return description
 
 
 def load_target(spec: TargetSpec, folder: Path, split: dict, device: torch.device) -> tuple[Denoiser, dict]:

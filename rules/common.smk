@@ -8,6 +8,7 @@ from diffmia import jobs
 from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
+from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.summary import summary
 
 try:
@@ -44,6 +45,15 @@ def dataset_inputs(wildcards):
 
 def split_inputs(wildcards):
     return CONFIG.splits[wildcards.split].inputs()
+
+
+def target_inputs(wildcards):
+    return CONFIG.targets[wildcards.target].inputs()
+
+
+def one_of(targets):
+    """Pattern of the target ids a rule makes; one that nothing matches where there are none."""
+    return "|".join(map(re.escape, targets)) or "(?!)"
 
 
 def split_dataset(file):
@@ -94,6 +104,10 @@ def training_job(wildcards):
     return jobs.training_job(CONFIG, wildcards.target, int(wildcards.seed))
 
 
+def import_job(wildcards):
+    return jobs.import_job(CONFIG, wildcards.target)
+
+
 def residual_job(rule):
     def get(wildcards):
         return jobs.residual_job(CONFIG, rule, wildcards.target, int(wildcards.seed))
@@ -137,6 +151,17 @@ def figure_scores(wildcards):
         return []
     folder = f"results/scores/{wildcards.target}"
     return [f"{folder}/seed{seed}/{attack}.parquet" for seed in RUN.seeds for attack in jobs.shown_attacks(CONFIG)]
+
+
+def run_figures(wildcards):
+    """The run's figures: of every target, but loss curves only of those trained here."""
+    trained = CONFIG.targets_of(TrainedTarget)
+    return [
+        f"{CONFIG.out}/figures/{figure}.{target}.png"
+        for figure in RUN.figures
+        for target in RUN.targets
+        if FIGURES[figure].reads != "losses" or target in trained
+    ]
 
 
 def figure_losses(wildcards):

@@ -73,5 +73,5 @@ rule tables:
 
 rule figures:
     input:
-        collect("<out>/figures/{figure}.{target}.png", figure=RUN.figures, target=RUN.targets),
+        run_figures,
     localrule: True

@@ -1,4 +1,4 @@
-"""Models to attack, trained on the members of their split."""
+"""Models to attack: trained on the members of their split, or taken in."""
 
 
 rule train_target:
@@ -14,6 +14,8 @@ rule train_target:
         "<logs>/train_target/{target}/seed{seed}.log",
     benchmark:
         "<benchmarks>/train_target/{target}/seed{seed}.jsonl"
+    wildcard_constraints:
+        target=one_of(CONFIG.targets_of(TrainedTarget)),
     conda:
         "../envs/torch.yaml"
     threads: 8
@@ -27,6 +29,35 @@ rule train_target:
         "Training target {wildcards.target}, seed {wildcards.seed}"
     script:
         "../scripts/train_target.py"
+
+
+rule import_target:
+    input:
+        files=target_inputs,
+        split=target_split,
+    output:
+        description="results/targets/{target}/seed{seed}/target.json",
+        weights="results/targets/{target}/seed{seed}/unet/diffusion_pytorch_model.safetensors",
+        meta="results/targets/{target}/seed{seed}.meta.json",
+    log:
+        "<logs>/import_target/{target}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/import_target/{target}/seed{seed}.jsonl"
+    wildcard_constraints:
+        target=one_of(CONFIG.targets_of(ImportedTarget)),
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=scaled(8000),
+        runtime=scaled(30),
+    params:
+        job=import_job,
+    message:
+        "Taking in target {wildcards.target}"
+    script:
+        "../scripts/import_target.py"
 
 
 rule targets:

@@ -52,11 +52,10 @@ class TrainingSpec(Spec):
 
 
 class TargetSpec(Spec):
-    """A model to attack: what it is, what it was trained on, and when it is probed."""
+    """A model to attack: what it was trained on, and when it is probed."""
 
-    split: str = Field(description="Id of the split whose members the model is trained on")
+    split: str = Field(description="Id of the split whose members the model was trained on")
     schedule: ScheduleSpec = Field(default_factory=ScheduleSpec, description="Forward process")
-    training: TrainingSpec = Field(description="How it is trained")
     timesteps: dict[str, NonNegativeInt] = Field(
         default_factory=dict, description="Attack id: timestep, where it differs from the attack's own"
     )
@@ -67,13 +66,31 @@ class TargetSpec(Spec):
     batch_size: PositiveInt = Field(256, description="Samples per model call in the residual pass; changes no number")
 
     @abstractmethod
+    def load(self, folder: Path) -> Denoiser:
+        """Read the model from the target's folder; nothing in it is executed."""
+
+
+class TrainedTarget(TargetSpec):
+    """A target that this workflow trains on the members of its split."""
+
+    training: TrainingSpec = Field(description="How it is trained")
+
+    @abstractmethod
     def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
         """A model of this target's shape with fresh weights, for images of shape (C, H, W)."""
 
     @abstractmethod
     def save(self, denoiser: Denoiser, folder: Path) -> None:
-        """Write the model's configuration and weights below `folder`."""
+        """Write the model's configuration and weights below `folder`, for `load`."""
+
+
+class ImportedTarget(TargetSpec):
+    """A target that was trained elsewhere."""
 
     @abstractmethod
-    def load(self, folder: Path) -> Denoiser:
-        """Read what `save` wrote; nothing in the folder is executed."""
+    def inputs(self) -> list[str]:
+        """Files the model is read from, which the workflow depends on."""
+
+    @abstractmethod
+    def copy(self, image_shape: tuple[int, int, int], folder: Path) -> None:
+        """Check that the model is what the config says, takes images of shape (C, H, W), and copy it for `load`."""

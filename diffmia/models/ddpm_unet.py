@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from diffmia.models.base import TargetSpec
+from diffmia.models.base import TrainedTarget
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
@@ -37,14 +37,14 @@ class UNetShape(Spec):
         return self
 
 
-class DDPMUNet(TargetSpec):
+class DDPMUNet(TrainedTarget):
     """A DDPM U-Net, trained by this workflow and kept as a diffusers `DDPMPipeline` folder."""
 
     family: Literal["ddpm_unet"]
     model: UNetShape = Field(description="Size of the network")
 
     def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
-        """See `TargetSpec.build`."""
+        """See `TrainedTarget.build`."""
         from diffusers import UNet2DModel
 
         from diffmia.models.networks.unet import UNetDenoiser
@@ -68,7 +68,7 @@ class DDPMUNet(TargetSpec):
         return UNetDenoiser(unet, DiscreteSchedule.from_spec(self.schedule))
 
     def save(self, denoiser: Denoiser, folder: Path) -> None:
-        """See `TargetSpec.save`."""
+        """See `TrainedTarget.save`."""
         from diffusers import DDPMPipeline, DDPMScheduler
 
         scheduler = DDPMScheduler(
@@ -81,12 +81,6 @@ class DDPMUNet(TargetSpec):
 
     def load(self, folder: Path) -> Denoiser:
         """See `TargetSpec.load`."""
-        from diffusers import UNet2DModel
+        from diffmia.models.networks.unet import load_unet
 
-        from diffmia.models.networks.unet import UNetDenoiser
-        from diffmia.schedules import DiscreteSchedule
-
-        unet = UNet2DModel.from_pretrained(
-            folder, subfolder="unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
-        )
-        return UNetDenoiser(unet, DiscreteSchedule.from_spec(self.schedule))
+        return load_unet(folder, self.schedule)

@@ -165,7 +165,7 @@ class TestResidualsAndScores:
     def test_another_timestep_of_an_attack_is_asked_of_targets_without_their_own(self):
         followers = [target for target, spec in TARGETS.items() if "naive" not in spec.get("timesteps", {})]
         found = moved(lambda raw: raw["attacks"]["naive"].update(t=300))
-        assert followers == ["ddpm_cifar10"]
+        assert 0 < len(followers) < len(TARGETS)
         assert found == {f"residuals {target}" for target in followers} | scores("naive", followers)
 
     @pytest.mark.parametrize(
@@ -220,22 +220,23 @@ class TestEvaluation:
         assert moved(lambda raw: raw["run"].update(seeds=[1]), of=shown_jobs) == set(shown_jobs(SHIPPED))
 
 
-class TestSeeds:
-    # written out: a change of the derivation would silently give every run other splits, models and noise
-    PINNED = {
-        (0, "split"): 4334430513956379144,
-        (0, "training"): 2440950710608614359,
-        (0, "noise"): 8226343694796210948,
-        (0, "evaluation"): 6619194650426729951,
-        (1, "split"): 4215923173971654960,
-        (2026, "noise"): 1707902653925947418,
-    }
+# written out: a change of the derivation would silently give every run other splits, models and noise
+PINNED = {
+    (0, "split"): 4334430513956379144,
+    (0, "training"): 2440950710608614359,
+    (0, "noise"): 8226343694796210948,
+    (0, "evaluation"): 6619194650426729951,
+    (1, "split"): 4215923173971654960,
+    (2026, "noise"): 1707902653925947418,
+}
 
+
+class TestSeeds:
     @pytest.mark.parametrize(("run_seed", "child"), PINNED, ids=str)
     def test_they_are_children_of_the_run_seed(self, run_seed, child):
         place = ("split", "training", "noise", "evaluation").index(child)
         state = np.random.SeedSequence(run_seed, spawn_key=(place,)).generate_state(1, np.uint64)[0]
-        assert child_seed(run_seed, child) == int(state) // 2 == self.PINNED[run_seed, child]
+        assert child_seed(run_seed, child) == int(state) // 2 == PINNED[run_seed, child]
 
     def test_they_differ(self):
         found = {child_seed(run_seed, child) for run_seed in range(20) for child in CHILDREN}

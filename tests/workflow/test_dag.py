@@ -8,7 +8,8 @@ import sys
 from itertools import product
 
 import pytest
-from conftest import REPOSITORY, new_project
+
+from tests.conftest import REPOSITORY, new_project
 
 pytestmark = pytest.mark.workflow
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
 from diffmia.denoiser import Denoiser
-from diffmia.schedules import Schedule
+from diffmia.models.base import ScheduleSpec
+from diffmia.schedules import DiscreteSchedule, Schedule
 
 
 class UNetDenoiser(Denoiser):
@@ -31,3 +34,11 @@ class UNetDenoiser(Denoiser):
         """See `Denoiser.predict_noise`; the model is unconditional."""
         x_t = x_t.contiguous(memory_format=torch.channels_last)
         return self.unet(x_t, self.schedule.time(t).to(x_t.device)).sample
+
+
+def load_unet(folder: Path, schedule: ScheduleSpec) -> UNetDenoiser:
+    """The U-Net of a diffusers pipeline folder, from safetensors alone."""
+    unet = UNet2DModel.from_pretrained(
+        folder, subfolder="unet", use_safetensors=True, local_files_only=True, low_cpu_mem_usage=False
+    )
+    return UNetDenoiser(unet, DiscreteSchedule.from_spec(schedule))

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "diffmia")
 
 # the smoke target with fewer attacks, tables and figures: all kinds of job, in few jobs

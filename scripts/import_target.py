@@ -1,0 +1,12 @@
+"""Take in a model that was trained elsewhere."""
+
+from pathlib import Path
+
+from diffmia.runtime import job_context
+
+if __name__ == "__main__":
+    with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.targets import import_target
+
+        spec = job.config.targets[job.wildcards.target]
+        job.record(**import_target(spec, job.input.split, Path(job.output.description).parent))

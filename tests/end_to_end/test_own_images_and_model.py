@@ -1,0 +1,76 @@
+"""What the README promises: one's own images, and a model that was trained elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.workflow
+
+IMAGES_A_CLASS = 40
+
+
+@pytest.fixture
+def with_images(fresh):
+    """The project with a folder of colour images of two classes, larger than the model takes them."""
+    generator = np.random.default_rng(0)
+    for label, shade in (("dark", 60), ("light", 190)):
+        for i in range(IMAGES_A_CLASS):
+            pixels = np.clip(generator.normal(shade, 40, (20, 24, 3)), 0, 255).astype(np.uint8)
+            path = fresh.folder / "images" / label / f"{i:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+    small = {"channels": [8, 16], "layers_per_block": 1, "norm_groups": 4}
+    fresh.config = fresh.config | {
+        "run": {"targets": ["mine"], "attacks": ["naive"]},
+        "datasets": {"images": {"source": "folder", "root": "images", "size": 16}},
+        "splits": {
+            "halves": {"dataset": "images", "method": "class_balanced", "members": 30, "auxiliary": 10},
+        },
+        "targets": {
+            "mine": {
+                "family": "ddpm_unet",
+                "split": "halves",
+                "model": small,
+                "training": {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "ema_decay": 0.9},
+            },
+            "taken_in": {"family": "diffusers_ddpm", "split": "halves", "folder": "elsewhere"},
+        },
+    }
+    return fresh
+
+
+def scores(project, target: str) -> pd.DataFrame:
+    return pd.read_parquet(project.folder / f"results/scores/{target}/seed0/naive.parquet")
+
+
+def test_a_model_that_is_taken_in_scores_as_where_it_was_trained(with_images):
+    project = with_images
+    done = project.snakemake("scores")
+    assert done.returncode == 0, done.stdout
+    trained = scores(project, "mine")
+    assert trained["member"].sum() == 30
+    assert len(trained) == 2 * IMAGES_A_CLASS - 10  # all but the auxiliary images
+
+    # the trained target's folder is a diffusers pipeline: any such folder can be a target
+    (project.folder / "results/targets/mine/seed0").rename(project.folder / "elsewhere")
+    config = project.config
+    config["run"]["targets"] = ["taken_in"]
+    project.config = config
+    done = project.snakemake("scores")
+    assert done.returncode == 0, done.stdout
+    pd.testing.assert_frame_equal(scores(project, "taken_in"), trained)
+
+    # its loss curve is not known here, and not asked for
+    assert project.plan("figures")["plot_figure"] == 3  # of four
+
+    # a schedule that is not the model's would score every sample wrongly without a word
+    config["targets"]["taken_in"]["schedule"] = {"kind": "scaled_linear"}
+    project.config = config
+    done = project.snakemake("targets")
+    assert done.returncode != 0
+    assert (
+        "elsewhere/scheduler says beta_schedule: 'linear', and the target's schedule in the config says" in done.stdout
+    )
