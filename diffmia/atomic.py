@@ -33,9 +33,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     scratch = scratch_folder / path.name
     try:
         yield scratch
-        if path.is_dir() and scratch.is_dir():
-            shutil.rmtree(path)  # os.replace refuses a folder that is not empty
-        os.replace(scratch, path)
+        _promote(scratch, path, aside=scratch_folder / "replaced")
     except OSError as error:
         if error.errno in _OUT_OF_SPACE:
             raise DiffmiaError(
@@ -44,3 +42,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(scratch_folder, ignore_errors=True)
+
+
+def _promote(scratch: Path, path: Path, aside: Path) -> None:
+    """Put `scratch` in the place of `path`; a folder that is not empty has to be moved aside first."""
+    if not (scratch.is_dir() and path.is_dir()):
+        os.replace(scratch, path)
+        return
+    os.replace(path, aside)
+    try:
+        os.replace(scratch, path)
+    except OSError:
+        os.replace(aside, path)
+        raise

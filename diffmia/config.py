@@ -98,7 +98,11 @@ def load_config(raw: dict[str, Any]) -> Config:
 
 def json_schema() -> str:
     """The JSON schema of `config.yaml`, for editors; kept beside this file, and a test compares the two."""
-    return json.dumps(Config.model_json_schema(), indent=2) + "\n"
+    schema = Config.model_json_schema()
+    for section in schema["properties"].values():
+        if "patternProperties" in section:  # definitions by id: no other keys
+            section["additionalProperties"] = False
+    return json.dumps(schema, indent=2) + "\n"
 
 
 def _check_references(config: Config) -> None:

@@ -10,68 +10,98 @@ from pydantic import ValidationError
 
 from diffmia.spec import Spec
 
+TOP = "the top level"
+NEEDED = {  # by pydantic's name of the fault
+    "tuple_type": "a list is needed",
+    "dict_type": "a mapping is needed",
+    "model_type": "a mapping is needed",
+    "model_attributes_type": "a mapping is needed",
+}
+
 
 def explain(error: ValidationError, root: type[Spec]) -> str:
     """One line for each fault: where it is, what is wrong, what is accepted, and the nearest accepted name."""
-    return "\n".join(f"config: {_line(fault, root)}" for fault in error.errors())
+    faults = error.errors()
+    # a list that is empty only because none of its entries is right
+    faults = [f for f in faults if f["type"] != "too_short" or not any(_within(other, f) for other in faults)]
+    together: dict[str, list[dict[str, Any]]] = {}  # an integer or 'rest': a fault for each, of one value
+    for fault in faults:
+        together.setdefault(".".join(_resolve(fault["loc"], root)[0]), []).append(fault)
+    lines = [
+        _line(several[0], root) if len(several) == 1 else f"{where} is {several[0]['input']!r}: {_either(several)}"
+        for where, several in together.items()
+    ]
+    return "\n".join(f"config: {line}" for line in lines)
+
+
+def _within(fault: dict[str, Any], outer: dict[str, Any]) -> bool:
+    return fault is not outer and fault["loc"][: len(outer["loc"])] == outer["loc"]
+
+
+def _either(faults: list[dict[str, Any]]) -> str:
+    return "; or: ".join(fault["msg"] for fault in faults)
 
 
 def _line(fault: dict[str, Any], root: type[Spec]) -> str:
     keys, parent = _resolve(fault["loc"], root)
-    where = ".".join(keys) or "the top level"
+    where = ".".join(keys) or TOP
+    section = f"in {'.'.join(keys[:-1])}" if keys[:-1] else f"at {TOP}"
+    context, value = fault.get("ctx", {}), fault["input"]
     match fault["type"]:
         case "extra_forbidden":
-            section = ".".join(keys[:-1]) or "the top level"
             accepted = list(parent.model_fields) if parent is not None else []
-            return f"unknown key '{keys[-1]}' in {section}{_nearest(keys[-1], accepted)}"
+            return f"unknown key '{keys[-1]}' {section}{_nearest(keys[-1], accepted)}"
         case "missing":
-            return f"key '{keys[-1]}' is missing in {'.'.join(keys[:-1]) or 'the top level'}"
+            return f"key '{keys[-1]}' is missing {section}"
         case "union_tag_invalid":
-            key, accepted = fault["ctx"]["discriminator"].strip("'"), fault["ctx"]["expected_tags"]
-            accepted = [tag.strip("' ") for tag in accepted.split(",")]
-            return f"{where}.{key} is '{fault['ctx']['tag']}'{_nearest(fault['ctx']['tag'], accepted)}"
+            tag, accepted = context["tag"], _listed(context["expected_tags"])
+            return f"{where}.{_listed(context['discriminator'])[0]} is '{tag}'{_nearest(tag, accepted)}"
         case "union_tag_not_found":
-            return f"key {fault['ctx']['discriminator']} is missing in {where}"
+            return f"key {context['discriminator']} is missing in {where}"
         case "literal_error":
-            accepted = [value.strip("' ") for value in fault["ctx"]["expected"].replace(" or ", ",").split(",")]
-            return f"{where} is {fault['input']!r}{_nearest(str(fault['input']), accepted)}"
-        case "string_pattern_mismatch":
+            return f"{where} is {value!r}{_nearest(str(value), _listed(context['expected']))}"
+        case "string_pattern_mismatch" if "[key]" in fault["loc"] or keys[-1:] == ["name"]:
             return f"{where}: ids are lower-case letters, digits and underscores, starting with a letter or digit"
-        case _:
-            return f"{where} is {fault['input']!r}: {fault['msg'].removeprefix('Value error, ')}"
+        case "value_error":  # two keys contradict each other: the sentence names them
+            return f"{where}: {context['error']}"
+        case kind:
+            return f"{where} is {value!r}: {NEEDED.get(kind, fault['msg'])}"
+
+
+def _listed(text: str) -> list[str]:
+    """The values in pydantic's "'a', 'b' or 'c'"."""
+    return [value.strip("' ") for value in text.replace(" or ", ",").split(",")]
 
 
 def _nearest(word: str, accepted: list[str]) -> str:
-    near = difflib.get_close_matches(word, accepted, n=1)
+    near = [name for name in difflib.get_close_matches(word, accepted, n=1) if name != word]
     return (f"; did you mean '{near[0]}'?" if near else ".") + f" Accepted: {', '.join(accepted)}"
 
 
 def _resolve(loc: tuple[str | int, ...], root: type[Spec]) -> tuple[list[str], type[Spec] | None]:
-    """The keys a user would write for `loc`, without pydantic's union tags, and the model that holds the last one."""
+    """The keys a user would write for `loc`, and the model that holds the last one.
+
+    Places in a list are left out, and so are pydantic's names of the members of a union.
+    """
     keys: list[str] = []
     current, parent = root, None
     for part in loc:
-        if part == "[key]":
+        if part == "[key]" or isinstance(part, int):
             continue
-        kinds = _union_members(current)
-        if kinds:  # this part is the tag that chose a kind, no key
+        if kinds := _union_members(current):  # this part is the tag that chose a kind, no key
             current = next((kind for kind in kinds if part in _tags(kind)), None)
-            continue
-        keys.append(str(part))
-        if isinstance(current, type) and issubclass(current, Spec):
-            parent = current
-            field = current.model_fields.get(str(part))
+        elif isinstance(current, type) and issubclass(current, Spec):
+            keys.append(part)
+            parent, field = current, current.model_fields.get(part)
             current = field.annotation if field else None
-            if field is not None and field.discriminator:
-                current = Annotated[current, field]
         elif get_origin(current) is dict:
+            keys.append(str(part))
             current = get_args(current)[1]
-        else:
-            current = None
     return keys, parent
 
 
 def _union_members(annotation: Any) -> list[type[Spec]]:
+    """The models a union tells apart by a tag, none if it is no such union."""
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
         if any(getattr(extra, "discriminator", None) for extra in metadata) and isinstance(annotation, type):

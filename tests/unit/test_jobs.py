@@ -10,6 +10,7 @@ import yaml
 
 from diffmia import jobs, training_version
 from diffmia.config import load_config
+from diffmia.models.base import TrainedTarget
 from diffmia.seeds import CHILDREN, child_seed
 
 REPOSITORY = Path(__file__).parents[2]
@@ -23,7 +24,7 @@ def definition_jobs(raw, seed=0):
     return {
         **{f"dataset {d}": jobs.dataset_job(config, "prepare_dataset", d) for d in config.datasets},
         **{f"split {s}": jobs.split_job(config, s, seed) for s in config.splits},
-        **{f"training {t}": jobs.training_job(config, t, seed) for t in config.targets},
+        **{f"training {t}": jobs.training_job(config, t, seed) for t in config.targets_of(TrainedTarget)},
         **{f"residuals {t}": jobs.residual_job(config, "compute_residuals", t, seed) for t in config.targets},
         **{f"score {t} {a}": jobs.score_job(config, t, a) for t in config.targets for a in config.attacks},
         **{f"evaluation {t} {a}": jobs.evaluation_job(config, t, a, seed) for t in config.targets for a in ATTACKS},
@@ -151,7 +152,27 @@ class TestTraining:
         before = definition_jobs(SHIPPED)
         monkeypatch.setattr(training_version, "VERSION", training_version.VERSION + 1)
         after = definition_jobs(SHIPPED)
-        assert {name for name in before if after[name] != before[name]} == {f"training {target}" for target in TARGETS}
+        assert {name for name in before if after[name] != before[name]} == {n for n in before if "training" in n}
+
+
+class TestImport:
+    """Taking in of a target that was trained elsewhere."""
+
+    def job(self, **settings):
+        target = {"family": "diffusers_ddpm", "split": "digits", "folder": "models/mine", **settings}
+        return jobs.import_job(load_config(SHIPPED | {"targets": TARGETS | {"mine": target}}), "mine")
+
+    @pytest.mark.parametrize("settings", [{"folder": "models/other"}, {"schedule": {"beta_end": 0.03}}], ids=str)
+    def test_it_is_done_again_for_another_model(self, settings):
+        assert self.job(**settings) != self.job()
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"shards": 3}, {"batch_size": 7}, {"timesteps": {"naive": 9}}, {"published_as": {"oms": "x"}}],
+        ids=str,
+    )
+    def test_it_is_not_for_another_way_to_ask_it(self, settings):
+        assert self.job(**settings) == self.job()
 
 
 class TestResidualsAndScores:

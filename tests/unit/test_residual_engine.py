@@ -16,6 +16,8 @@ from diffmia import residual_engine
 from diffmia.config import load_config
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.noise import sample_noise
+from diffmia.noise_search import NoiseSearch
 from diffmia.probes import Probe, merge
 from diffmia.residual_engine import ResidualPass, count_queries, run_pass, shard_ids
 from diffmia.residual_store import ResidualStore
@@ -270,6 +272,19 @@ def test_the_table_has_a_column_for_every_pair_and_norm(tiny_unet, workplace):
     assert (table.dtypes[list(columns)] == "float64").all()
     metadata = pq.read_schema(workplace.folder / "table.parquet").metadata
     assert metadata == {b"split_hash": b"s", b"target_hash": b"t"}
+
+
+@pytest.mark.parametrize("probe", ALL, ids=lambda probe: probe.name)
+def test_a_column_is_the_norm_of_its_pair_of_iterates(probe, tiny_unet, workplace):
+    table, _ = workplace.run(tiny_unet, [probe])
+    x0 = torch.from_numpy(SAMPLES.images[SAMPLES.ids] / 127.5 - 1).float()
+    gaussian = torch.from_numpy(sample_noise(SEED, SAMPLES.ids, (1, 8, 8)))
+    iterates = NoiseSearch(tiny_unet, x0, lambda draw: gaussian).iterates(probe)
+    for i, j in [(0, 1), (0, 2), (1, 2)]:
+        for p in (1, 2, 3, 4, 5, 6, "inf"):
+            residual = (iterates[i] - iterates[j]).flatten(1).double().numpy()
+            expected = np.linalg.norm(residual, ord=float(p), axis=1)
+            np.testing.assert_allclose(table[f"{probe.name}:{i}-{j}:l{p}"], expected, rtol=1e-3)
 
 
 @pytest.mark.parametrize("other", [{"probes": [PIA]}, {"metadata": {"split_hash": "another"}}])

@@ -207,7 +207,7 @@ def test_weights_are_averaged_by_the_recursion(tiny_target, tmp_path):
 
 
 def test_checkpoints_hold_the_average_and_leave_training_as_it_was(tiny_target, tmp_path):
-    plain = make_trainer(tiny_target)
+    plain = make_trainer(tiny_target, data=TrainingData(MEMBERS, AUXILIARY[:0]))  # no held-out loss either
     plain.run(tmp_path / "plain.pt", keep_nothing)
     kept = {}
     trainer = make_trainer(tiny_target, checkpoint_epochs=[2, 4])
