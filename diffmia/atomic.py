@@ -28,12 +28,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         If the disk is full; the message names `path`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch_folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    scratch = scratch_folder / path.name
+    scratch_folder = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch_folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        scratch = scratch_folder / path.name
         yield scratch
-        _promote(scratch, path, aside=scratch_folder / "replaced")
+        _promote(scratch, path, aside=scratch_folder / f"{path.name}.old")
     except OSError as error:
         if error.errno in _OUT_OF_SPACE:
             raise DiffmiaError(
@@ -41,7 +42,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             ) from error
         raise
     finally:
-        shutil.rmtree(scratch_folder, ignore_errors=True)
+        if scratch_folder is not None:
+            shutil.rmtree(scratch_folder, ignore_errors=True)
 
 
 def _promote(scratch: Path, path: Path, aside: Path) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,16 +47,28 @@ def _module(name: str) -> tuple[tuple[str, ...], str]:
     path = _path(name)
     if path is None:
         raise ModuleNotFoundError(f"no module {name} below {PACKAGE_ROOT}")
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_bytes())
+    here = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found = []
     for node in ast.walk(_Bare().visit(tree)):
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.ImportFrom):
+            origin = importlib.util.resolve_name("." * node.level + (node.module or ""), here)
+            found += [origin, *(f"{origin}.{alias.name}" for alias in node.names)]
     package = name.split(".")[0]
     inside = tuple(module for module in found if module.split(".")[0] == package and _path(module))
-    return inside, hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    return inside, hashlib.sha256(_text(tree).encode()).hexdigest()
+
+
+def _text(node: Any) -> str:
+    """`ast.dump` without empty fields, which differ between versions of Python."""
+    if isinstance(node, ast.AST):
+        fields = [f"{name}={_text(value)}" for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return f"{type(node).__name__}({', '.join(fields)})"
+    if isinstance(node, list):
+        return f"[{', '.join(map(_text, node))}]"
+    return repr(node)
 
 
 class _Bare(ast.NodeTransformer):
@@ -63,5 +77,6 @@ class _Bare(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         return None if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str) else node
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else self.generic_visit(node)
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        node = self.generic_visit(node)
+        return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, StringConstraints, ValidationError
+from pydantic import Field, NonNegativeInt, StringConstraints, ValidationError, field_validator
 
 import diffmia.attacks
 import diffmia.datasets
@@ -42,6 +42,13 @@ class RunSpec(Spec):
     seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="Run seeds; each trains its own targets")
     tables: tuple[Literal[tuple(TABLES)], ...] = Field(tuple(TABLES), description="Tables to render")
     figures: tuple[Literal[tuple(FIGURES)], ...] = Field(tuple(FIGURES), description="Figures to draw for each target")
+
+    @field_validator("targets", "attacks", "seeds", "tables", "figures")
+    @classmethod
+    def _each_once(cls, selected: tuple) -> tuple:
+        if twice := sorted({str(one) for one in selected if selected.count(one) > 1}):
+            raise ValueError(f"{', '.join(twice)} is there more than once")
+        return selected
 
 
 class Config(Spec):

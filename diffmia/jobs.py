@@ -83,7 +83,9 @@ def residual_job(config: Config, rule: str, target: str, seed: int) -> str:
     spec = config.targets[target]
     return _job(
         rule,
-        ["diffmia.residual_engine", type(spec).__module__],
+        ["diffmia.residuals", type(spec).__module__],
+        # what decides the numbers themselves: finished pieces of a pass are kept as long as this stands
+        numerics=code_digest("diffmia.noise_search", "diffmia.noise", "diffmia.images", type(spec).__module__),
         target=target,
         family=spec.family,
         schedule=spec.schedule,
@@ -100,7 +102,7 @@ def score_job(config: Config, target: str, attack: str) -> str:
         ["diffmia.scoring", type(spec).__module__],
         target=target,
         attack=attack,
-        spec=spec.model_dump(mode="json", exclude={"label", "reading_of"}),
+        spec=spec.model_dump(mode="json", exclude={"label", "reading_of", "t"}),
         timestep=config.timestep(attack, target),
     )
 
@@ -109,7 +111,7 @@ def evaluation_job(config: Config, target: str, attack: str, seed: int) -> str:
     """Metrics of one attack on one target."""
     return _job(
         "evaluate_scores",
-        ["diffmia.evaluation.stage"],
+        ["diffmia.evaluation.stage", type(config.attacks[attack]).__module__],
         target=target,
         attack=attack,
         dataset=config.split_of(target).dataset,

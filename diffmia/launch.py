@@ -12,12 +12,13 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from diffmia.errors import DiffmiaError
-from diffmia.runtime import exclusive
+from diffmia.locks import exclusive
 
 log = logging.getLogger(__name__)
 
@@ -42,30 +43,35 @@ def launch(arguments: list[str]) -> int:
         if SNAKEMAKE_LOCKS.is_dir() and any(SNAKEMAKE_LOCKS.iterdir()):
             log.info("the last run in this folder was killed; going on where it stopped")
             subprocess.run(
-                [sys.executable, "-m", "snakemake", "--unlock", "--cores", "1", "--quiet", "all"], check=True
+                [sys.executable, "-m", "snakemake", "--unlock", "--cores", "1", "--quiet", "all"], check=False
             )
-        return subprocess.run([sys.executable, "-m", "snakemake", *arguments], check=False).returncode
+        return _run(arguments)
+
+
+def _run(arguments: list[str]) -> int:
+    """Run Snakemake to its end; on Ctrl-C, which it gets too, it ends in order and is waited for."""
+    with subprocess.Popen([sys.executable, "-m", "snakemake", *arguments]) as snakemake:
+        while True:
+            with suppress(KeyboardInterrupt):
+                return snakemake.wait()
 
 
 def live_processes(folder: Path) -> list[str]:
     """Snakemake processes, and jobs of one, that work in `folder` and are not this process' own."""
     mine = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found = []
-    for process in psutil.process_iter(["pid", "cmdline", "cwd", "status"]):
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
         info = process.info
-        command = " ".join(info["cmdline"] or ())
-        if (
-            info["pid"] in mine
-            or info["cwd"] != str(folder)
-            or "snakemake" not in command
-            or _is_shell(info["cmdline"])
-        ):
-            continue
-        job = re.search(r"\.snakemake/scripts/[^ ]*?\.(\w+)\.py", command)
-        found.append(f"{f'job {job[1]}' if job else 'snakemake'} (pid {info['pid']})")
+        if info["pid"] not in mine and info["cwd"] == str(folder) and (work := _work(info["cmdline"])):
+            found.append(f"{work} (pid {info['pid']})")
     return found
 
 
-def _is_shell(command: list[str]) -> bool:
-    """Whether a command is the shell around a job, which ends with it."""
-    return Path(command[0]).name in ("bash", "sh", "timeout")
+def _work(command: list[str] | None) -> str | None:
+    """What a command does, if it is Snakemake or a job of it, and not a shell around one or a reader of its files."""
+    if not command or Path(command[0]).name in ("bash", "sh", "timeout"):  # ends with what it is around
+        return None
+    for argument in command:
+        if job := re.search(r"\.snakemake/scripts/[^/ ]*\.(\w+)\.py$", argument):
+            return f"job {job[1]}"
+    return "snakemake" if "snakemake" in [Path(argument).name for argument in command[:3]] else None

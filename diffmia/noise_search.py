@@ -44,7 +44,10 @@ def rescale_to_gaussian(epsilon: Tensor) -> Tensor:
 
 
 def residual_norms(residual: Tensor) -> dict[Norm, Tensor]:
-    """The p-norms of each sample's residual (B, ...) for p = 1…6 and infinity, each float64 of shape (B,)."""
+    """The p-norms of each sample's residual (B, ...) for p = 1…6 and infinity, each float64 of shape (B,).
+
+    The first axis is the batch, inside vmap too. At a residual of exactly zero the gradient is not defined.
+    """
     magnitude = residual.double().abs().flatten(1)
     norms: dict[Norm, Tensor] = {}
     power = magnitude

@@ -10,6 +10,8 @@ from __future__ import annotations
 import itertools
 from typing import Literal
 
+from pydantic import model_validator
+
 from diffmia.spec import Spec
 
 Start = Literal["gaussian", "proximal", "proximal_normalised", "inverted"]
@@ -50,6 +52,14 @@ class Probe(Spec):
     iteration: Literal["picard"] = "picard"
     view: Literal["identity"] = "identity"
     condition: Literal["none"] = "none"
+
+    @model_validator(mode="after")
+    def _trajectory_reaches_t(self) -> Probe:
+        if (self.start == "inverted") != (self.k > 0):
+            raise ValueError("k > 0 belongs to start 'inverted', and only there")
+        if self.k and self.t % self.k:
+            raise ValueError(f"a trajectory of step {self.k} does not reach t = {self.t}")
+        return self
 
     @property
     def name(self) -> str:

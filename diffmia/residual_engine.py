@@ -6,7 +6,6 @@ so memory does not grow with the number of samples. Inference mode lives here on
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Callable
@@ -65,7 +64,8 @@ class ResidualPass:
     """
 
     def __init__(self, denoiser: Denoiser, probes: list[Probe], noise_seed: int, batch_size: int, device: torch.device):
-        self.denoiser = CountedDenoiser(denoiser)
+        # channels last is about a tenth faster for convolutions, on CPUs and GPUs alike
+        self.denoiser = CountedDenoiser(denoiser.to(memory_format=torch.channels_last))
         self.probes, self.noise_seed, self.batch_size, self.device = probes, noise_seed, batch_size, device
 
     def block(
@@ -83,18 +83,24 @@ class ResidualPass:
         start = 0
         while start < len(ids):
             chosen = ids[start : start + self.batch_size]
-            try:
-                parts.append(self._batch(to_unit_range(images[chosen]), chosen, probes))
-            except torch.OutOfMemoryError:
-                if self.batch_size == 1:
-                    raise
-                self.batch_size //= 2
+            if part := self._batch_or_none(images, chosen, probes):
+                parts.append(part)
+                start += len(chosen)
+                report(start)
+            else:  # only here, outside the `except`, is the failed batch gone and its memory free
+                self.batch_size = len(chosen) // 2
                 torch.cuda.empty_cache()
                 log.warning("out of device memory; going on with batches of %d", self.batch_size)
-                continue
-            start += len(chosen)
-            report(start)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _batch_or_none(self, images: np.ndarray, ids: np.ndarray, probes: list[Probe]) -> dict[str, np.ndarray] | None:
+        """A batch's columns, or None if the device's memory does not hold it and it can be made smaller."""
+        try:
+            return self._batch(to_unit_range(images[ids]), ids, probes)
+        except torch.OutOfMemoryError:
+            if len(ids) == 1:
+                raise
+            return None
 
     @torch.inference_mode()
     def _batch(self, x0: Tensor, ids: np.ndarray, probes: list[Probe]) -> dict[str, np.ndarray]:
@@ -150,20 +156,15 @@ def run_pass(residual_pass: ResidualPass, samples: Samples, store: ResidualStore
     Returns
     -------
     dict
-        `queries_made` of the model by this pass, `seconds` of model time all pieces took (also those made earlier),
-        and `seconds_by_probe`.
+        `queries_made` of the model by this pass, the wall `seconds` that all pieces took (also those made earlier), and
+        `seconds_by_probe`.
     """
-    starts = range(0, len(samples.ids), BLOCK)
-    blocks = [samples.ids[start : start + BLOCK] for start in starts]
-    progress = Progress(log, "residuals of samples", len(samples.ids))
-    for start, ids in zip(starts, blocks, strict=True):
-        _complete_block(
-            residual_pass,
-            samples.images,
-            ids,
-            store,
-            functools.partial(lambda start, done: progress.update(start + done), start),
-        )
+    blocks = [samples.ids[start : start + BLOCK] for start in range(0, len(samples.ids), BLOCK)]
+    missing = [[probe for probe in residual_pass.probes if not store.path(probe, ids).exists()] for ids in blocks]
+    to_do = [(ids, probes) for ids, probes in zip(blocks, missing, strict=True) if probes]
+    progress = Progress(log, "residuals of samples", sum(len(ids) for ids, _ in to_do))
+    for ids, probes in to_do:
+        _complete_block(residual_pass, samples.images, ids, probes, store, progress)
     seconds = write_table(out, samples, blocks, residual_pass.probes, store, metadata)
     return {
         "queries_made": residual_pass.denoiser.queries,
@@ -176,18 +177,17 @@ def _complete_block(
     residual_pass: ResidualPass,
     images: np.ndarray,
     ids: np.ndarray,
+    probes: list[Probe],
     store: ResidualStore,
-    report: Callable[[int], None],
+    progress: Progress,
 ) -> None:
-    missing = [probe for probe in residual_pass.probes if not store.path(probe, ids).exists()]
-    if not missing:
-        return
-    start = time.perf_counter()
-    columns = residual_pass.block(images, ids, missing, report)
+    """Ask `probes` about the samples of a block, and put the answers away."""
+    before, start = progress.done, time.perf_counter()
+    columns = residual_pass.block(images, ids, probes, lambda done: progress.update(before + done))
     took = time.perf_counter() - start
     for name, values in columns.items():
         check_finite(values, ids, f"residuals {name}")
-    cost = {probe.name: probe.queries(probe.n) for probe in missing}  # seconds are shared out by what each costs alone
-    for probe in missing:
+    cost = {probe.name: probe.queries(probe.n) for probe in probes}  # seconds are shared out by what each costs alone
+    for probe in probes:
         mine = {name: columns[name] for name in piece_columns(probe)}
         store.write(probe, ids, mine, took * cost[probe.name] / sum(cost.values()))

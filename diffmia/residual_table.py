@@ -60,13 +60,24 @@ def _schema(probes: list[Probe], metadata: dict) -> pa.Schema:
 
 
 def merge_shards(shards: list[Path], out: Path) -> None:
-    """Join the shards' tables by sample id, a shard at a time; they must agree in columns and hashes."""
+    """Join the shards' tables by sample id, a block at a time.
+
+    Raises
+    ------
+    DiffmiaError
+        If the shards differ in columns or hashes, or have samples in common.
+    """
+    shards = sorted(shards, key=lambda path: next(_blocks([path]))["sample_id"][0].as_py())
     schemas = [pq.read_schema(path) for path in shards]
     for path, schema in zip(shards, schemas, strict=True):
         if not schema.equals(schemas[0], check_metadata=True):
             raise DiffmiaError(f"{path} was made by another pass than {shards[0]}; run the residual pass again")
     with atomic_path(out) as scratch, pq.ParquetWriter(scratch, schemas[0]) as writer:
+        last = -1
         for table in _blocks(shards):
+            if table["sample_id"][0].as_py() <= last:
+                raise DiffmiaError(f"the shards {', '.join(map(str, shards))} have samples in common")
+            last = table["sample_id"][-1].as_py()
             writer.write_table(table)
 
 

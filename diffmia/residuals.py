@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 import torch
 
+from diffmia.device import device_name
 from diffmia.images import open_images
 from diffmia.models.base import TargetSpec
 from diffmia.probes import Probe
 from diffmia.residual_engine import ResidualPass, count_queries, run_pass, shard_ids
 from diffmia.residual_store import ResidualStore
 from diffmia.residual_table import SCHEMA_VERSION, Samples
-from diffmia.runtime import device_name
 from diffmia.splits import ROLES
 from diffmia.targets import load_target
 
@@ -51,7 +51,7 @@ def compute_residuals(
         "dataset_hash": manifest["dataset_hash"],
         "target_hash": description["target_hash"],
     }
-    store = ResidualStore(STORE, {**hashes, "code": resolved["code"], "seed": resolved["seed"], "dtype": "float32"})
+    store = ResidualStore(STORE, {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": "float32"})
     residual_pass = ResidualPass(denoiser, probes, resolved["seed"], spec.batch_size, device)
     facts = run_pass(residual_pass, chosen, store, out, hashes)
     log.info("%d samples, %d model queries made", len(chosen.ids), facts["queries_made"])

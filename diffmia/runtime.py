@@ -15,8 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from diffmia import __version__
 from diffmia.atomic import atomic_path
 from diffmia.config import Config, load_config
@@ -48,7 +46,9 @@ class Job:
         return json.loads(self.text)["seed"]
 
     def device(self) -> torch.device:
-        """See `use_device`."""
+        """See `diffmia.device.use_device`."""
+        from diffmia.device import use_device
+
         return use_device(self.config.device, self.gpus, self.threads)
 
     def record(self, **facts: Any) -> None:
@@ -68,6 +68,7 @@ def job_context(snakemake: Any) -> Iterator[Job]:
     with log_path.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+    sys.stdout.reconfigure(line_buffering=True)  # so that nothing printed is lost when the job is killed
     _log_to(sys.stderr, terminal, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
     try:
         yield Job(
@@ -98,57 +99,6 @@ def _log_to(file: Any, terminal: Any, name: str) -> None:
         if stream is terminal:
             handler.addFilter(logging.Filter("diffmia"))  # libraries' chatter stays in the log
         root.addHandler(handler)
-
-
-@contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Hold a lock file for a block; the kernel frees it when the process dies, however it dies.
-
-    Raises
-    ------
-    DiffmiaError
-        If another process holds it.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=0):
-            yield
-    except Timeout as error:
-        raise DiffmiaError(f"another process is at work on {what} (it holds {path}); wait for it or end it") from error
-
-
-def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
-    """The device of a job, with its threads set; CUDA only if the job was given a GPU and one is visible.
-
-    Parameters
-    ----------
-    wanted : str
-        `auto`, `cpu` or `cuda` (then the absence of a GPU is an error).
-    gpus : int
-        The `gpu` resource the scheduler granted.
-    threads : int
-        Threads granted; never more are used than the machine has cores.
-    """
-    import torch
-
-    torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)))))
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # scores are strict float32
-    available = gpus > 0 and torch.cuda.is_available()
-    if wanted == "cuda" and not available:
-        reason = "no GPU is visible" if gpus > 0 else "the job was given no gpu resource"
-        raise DiffmiaError(f"config: device is 'cuda' and {reason}; set device: auto to fall back to the CPU")
-    if wanted == "cpu" or not available:
-        if wanted == "auto" and gpus > 0:
-            log.warning("no GPU is visible; going on on the CPU")
-        return torch.device("cpu")
-    return torch.device("cuda")
-
-
-def device_name(device: torch.device) -> str:
-    """What the device is called in provenance and cost."""
-    import torch
-
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu x{torch.get_num_threads()}"
 
 
 def write_provenance(path: str | Path, job: str, **facts: Any) -> None:

@@ -73,8 +73,8 @@ class DiscreteSchedule(Schedule):
         return len(self._alpha_bar)
 
     def alpha_bar(self, t: int | Tensor) -> Tensor:
-        """See `Schedule.alpha_bar`; `t` in 0..T-1."""
-        return self._alpha_bar[t]
+        """See `Schedule.alpha_bar`; `t` in 0..T-1, and the result on the CPU wherever `t` is."""
+        return self._alpha_bar[torch.as_tensor(t).cpu()]
 
     def time(self, t: int | Tensor) -> Tensor:
         """The timestep itself, as int64."""

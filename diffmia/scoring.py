@@ -12,6 +12,7 @@ from diffmia.atomic import atomic_path
 from diffmia.attacks.base import AttackSpec
 from diffmia.errors import DiffmiaError
 from diffmia.finite import check_finite
+from diffmia.residual_store import piece_columns
 
 HASHES = ("split_hash", "dataset_hash", "target_hash")
 
@@ -26,20 +27,19 @@ def score_attack(spec: AttackSpec, attack: str, t: int, residuals: Path, out: Pa
     DiffmiaError
         If the table lacks a column the attack reads, or a score is not finite.
     """
-    table = pq.read_table(residuals)
-    metadata = {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
-    hashes = {key: metadata[key] for key in HASHES}
-    frame = table.to_pandas()
-    judged = frame[frame["role"] != "auxiliary"].reset_index(drop=True)
+    schema = pq.read_schema(residuals)
+    hashes = {key: schema.metadata[key.encode()].decode() for key in HASHES}
+    probed = {name for probe in spec.probes(t) for name in piece_columns(probe)}  # the other attacks' stay unread
+    columns = [name for name in schema.names if name in probed or name in ("sample_id", "role", "label")]
+    judged = pd.read_parquet(residuals, columns=columns, filters=[("role", "!=", "auxiliary")])
     try:
         scored = spec.score(judged, t)
     except KeyError as error:
         raise DiffmiaError(f"{residuals} has no column for attack '{attack}' at t = {t}: {error}") from error
     scores = pd.DataFrame({"sample_id": judged["sample_id"], "member": judged["role"] == "member", "role": "eval"})
     scores = scores.join(scored.astype("float64"))
-    for variant in ("base", "oms"):
-        if not scores[variant].isna().all():  # an attack without one more step has no `oms`
-            check_finite(scores[variant].to_numpy(), scores["sample_id"], f"{variant} scores of attack '{attack}'")
+    for variant in spec.queries(t):  # an attack without one more step has no `oms`
+        check_finite(scores[variant].to_numpy(), scores["sample_id"], f"{variant} scores of attack '{attack}'")
     with atomic_path(out) as scratch:
         content = pa.Table.from_pandas(scores, preserve_index=False)
         pq.write_table(content.replace_schema_metadata({**hashes, "attack": attack}), scratch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,6 +118,12 @@ class GroupSplit(_Sizes):
                     taken.append(groups[name])
                     order.remove(name)
             drawn[role] = np.concatenate([np.empty(0, np.int64), *taken])
+            if quota != 0 and not taken:
+                sizes = sorted(len(groups[name]) for name in order)
+                raise DiffmiaError(
+                    f"dataset '{self.dataset}': no whole group fits in the {quota or 'rest of the'} {role} samples "
+                    f"(the smallest left has {sizes[0] if sizes else 0}); change the sizes or use another method"
+                )
         return drawn
 
 
@@ -136,15 +143,21 @@ class FileSplit(SplitSpec):
     def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
         """See `SplitSpec.draw`."""
         keys = {"member": self.member_key, "non_member": self.non_member_key, "auxiliary": self.auxiliary_key}
+        keys = {role: key for role, key in keys.items() if key is not None}
         try:
+            if not zipfile.is_zipfile(self.path) and Path(self.path).is_file():
+                raise DiffmiaError(f"cannot read split file {self.path}: it is no .npz archive")
             with np.load(self.path, allow_pickle=False) as arrays:
-                missing = [key for key in keys.values() if key is not None and key not in arrays]
-                if missing:
-                    raise DiffmiaError(f"{self.path} has no array {missing}; it has {sorted(arrays)}")
-                drawn = {role: np.empty(0, np.int64) if key is None else arrays[key] for role, key in keys.items()}
-        except (OSError, ValueError) as error:
+                if missing := [key for key in keys.values() if key not in arrays]:
+                    has = ", ".join(sorted(arrays))
+                    raise DiffmiaError(f"split file {self.path} has no array {' or '.join(missing)}; it has {has}")
+                drawn = {role: arrays[key] for role, key in keys.items()}
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
             raise DiffmiaError(f"cannot read split file {self.path}: {error}") from error
-        return {role: ids.astype(np.int64).ravel() for role, ids in drawn.items()}
+        for role, ids in drawn.items():
+            if ids.dtype.kind not in "iu":
+                raise DiffmiaError(f"split file {self.path}: {keys[role]} holds {ids.dtype} values, not sample indices")
+        return {role: drawn.get(role, np.empty(0)).astype(np.int64).ravel() for role in ROLES}
 
 
 def _take(order: Iterator, size: int | None) -> np.ndarray:

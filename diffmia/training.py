@@ -58,7 +58,8 @@ class Trainer:
     """
 
     def __init__(self, denoiser: Denoiser, spec: TrainingSpec, data: TrainingData, seed: int, device: torch.device):
-        self.denoiser, self.spec, self.data, self.seed, self.device = denoiser.to(device), spec, data, seed, device
+        denoiser = denoiser.to(device, memory_format=torch.channels_last)  # about a tenth faster for convolutions
+        self.denoiser, self.spec, self.data, self.seed, self.device = denoiser, spec, data, seed, device
         self.parameters = [p for p in denoiser.parameters() if p.requires_grad]
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
         self.optimizer = optimizer(self.parameters, lr=spec.learning_rate, weight_decay=spec.weight_decay)
@@ -140,20 +141,17 @@ class Trainer:
             return {}
         self.denoiser.eval()
         with self._ema_weights(), torch.inference_mode():
-            return {
-                name: float(
-                    np.mean(
-                        [
-                            self._loss(to_unit_range(images[start : start + self.spec.batch_size]), generator).item()
-                            for start in range(0, n, self.spec.batch_size)
-                        ]
-                    )
-                )
-                for name, images, generator in (
-                    ("member_loss", self.data.members[:n], self._generator(0)),  # the same draws for both sets
-                    ("auxiliary_loss", self.data.auxiliary[:n], self._generator(0)),
-                )
+            return {  # the same draws for both sets
+                "member_loss": self._mean_loss(self.data.members[:n], self._generator(0)),
+                "auxiliary_loss": self._mean_loss(self.data.auxiliary[:n], self._generator(0)),
             }
+
+    def _mean_loss(self, images: np.ndarray, generator: torch.Generator) -> float:
+        batches = [
+            images[start : start + self.spec.batch_size] for start in range(0, len(images), self.spec.batch_size)
+        ]
+        losses = [self._loss(to_unit_range(batch), generator).item() for batch in batches]
+        return float(np.average(losses, weights=[len(batch) for batch in batches]))
 
     def _generator(self, epoch: int) -> torch.Generator:
         seed = int(

@@ -6,7 +6,7 @@ from diffmia.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.targets import train_target
+        from diffmia.training_stage import train_target
 
         folder = Path(job.output.description).parent
         device = job.device()

@@ -43,7 +43,7 @@ class AttackSpec(Spec):
 
     @abstractmethod
     def queries(self, t: int) -> dict[str, int]:
-        """Model evaluations per sample that each variant (`base`, `oms`) costs alone."""
+        """Model evaluations per sample that each variant costs alone: `base` and, if it has one more step, `oms`."""
 
     @abstractmethod
     def score(self, residuals: pd.DataFrame, t: int) -> pd.DataFrame:

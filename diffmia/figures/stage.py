@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pydantic import ImportString, TypeAdapter
 
-from diffmia.config import Config
 from diffmia.figures import FIGURES
 from diffmia.figures.figure import FigureData, save
 from diffmia.layout import id_and_seed
+
+if TYPE_CHECKING:
+    from diffmia.config import Config
 
 
 def plot_figure(

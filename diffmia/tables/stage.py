@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pydantic import ImportString, TypeAdapter
 
-from diffmia.config import Config
 from diffmia.layout import by_id_and_seed
 from diffmia.tables import TABLES
 from diffmia.tables.table import TableInputs, write
+
+if TYPE_CHECKING:
+    from diffmia.config import Config
 
 
 def render_table(name: str, config: Config, metrics: Path, splits: Sequence[Path], out: Any) -> None:

@@ -17,7 +17,7 @@ import pytest
 from diffmia import cli, config, launch
 from diffmia.errors import DiffmiaError
 from diffmia.launch import LOCK, live_processes
-from diffmia.runtime import exclusive
+from diffmia.locks import exclusive
 
 REPOSITORY = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(60)"

@@ -255,7 +255,6 @@ def test_vmap_of_gradients_is_the_gradient_of_each_sample():
     torch.testing.assert_close(vmap(grad(residual))(EPSILON, X0), torch.stack(each))
 
 
-@pytest.mark.xfail(strict=True, reason="the U-Net asks for channels_last inside of vmap, which torch cannot do")
 def test_vmap_passes_through_the_unet(tiny_unet):
     x0, epsilon = torch.randn(2, 3, 1, 8, 8)
 
@@ -265,7 +264,6 @@ def test_vmap_passes_through_the_unet(tiny_unet):
     torch.testing.assert_close(vmap(alone)(x0, epsilon), search_map(tiny_unet, x0, 350)(epsilon), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.xfail(strict=True, reason="torch has no forward derivative of group normalisation in channels_last")
 def test_jvp_passes_through_the_unet(tiny_unet):
     x0, epsilon, direction = torch.randn(3, 3, 1, 8, 8)
     f, h = search_map(tiny_unet, x0, 350), 1e-2

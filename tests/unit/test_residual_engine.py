@@ -301,7 +301,7 @@ class Stage:
 
     def __init__(self, folder: Path, spec, model: Denoiser):
         self.folder, self.spec = folder, spec
-        self.job = {"probes": [probe.model_dump() for probe in merge(PAPER)], "code": "c", "seed": SEED}
+        self.job = {"probes": [probe.model_dump() for probe in merge(PAPER)], "numerics": "c", "seed": SEED}
         self.split = {
             "split_hash": "s",
             "dataset_hash": "d",
@@ -351,7 +351,7 @@ def test_the_stage_probes_all_roles_and_ties_the_table_to_its_split(stage):
     assert facts["queries_per_sample"] == 17
 
 
-@pytest.mark.parametrize("changed", [{"code": "another"}, {"seed": SEED + 1}])
+@pytest.mark.parametrize("changed", [{"numerics": "another"}, {"seed": SEED + 1}])
 def test_the_stage_asks_anew_when_code_or_seed_changed(changed, stage):
     stage.run()
     assert stage.run()["queries_made"] == 0

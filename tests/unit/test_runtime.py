@@ -12,8 +12,10 @@ import pytest
 import torch
 from filelock import Timeout
 
+from diffmia.device import use_device
 from diffmia.errors import DiffmiaError
-from diffmia.runtime import exclusive, use_device, write_provenance
+from diffmia.locks import exclusive
+from diffmia.runtime import write_provenance
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -89,7 +91,7 @@ class TestExclusive:
     def test_another_process_is_refused_until_the_holder_is_dead(self, tmp_path):
         lock = tmp_path / "new" / "lock"
         holder = start(
-            "from pathlib import Path; from diffmia.runtime import exclusive\n"
+            "from pathlib import Path; from diffmia.locks import exclusive\n"
             f"with exclusive(Path({str(lock)!r}), 'it'):\n"
             "    print('held', flush=True); input()",
             tmp_path,

@@ -15,8 +15,9 @@ from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ScheduleSpec, TrainingSpec
 from diffmia.schedules import DiscreteSchedule
-from diffmia.targets import load_target, train_target
+from diffmia.targets import load_target
 from diffmia.training import Trainer, TrainingData
+from diffmia.training_stage import train_target
 
 CPU = torch.device("cpu")
 MEMBERS = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
@@ -344,7 +345,7 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("diffmia.targets._write_losses", kill)  # all but finished
+        patch.setattr("diffmia.training_stage._write_losses", kill)  # all but finished
         with pytest.raises(Killed):
             stage.train("b")
     assert equal(weights(stage.load()), expected)  # what stood there still does

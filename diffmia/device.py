@@ -1,0 +1,42 @@
+"""Which device a job runs on, and with how many threads."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+import torch
+
+from diffmia.errors import DiffmiaError
+
+log = logging.getLogger(__name__)
+
+
+def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
+    """The device of a job, with its threads set; CUDA only if the job was given a GPU and one is visible.
+
+    Parameters
+    ----------
+    wanted : str
+        `auto`, `cpu` or `cuda` (then the absence of a GPU is an error).
+    gpus : int
+        The `gpu` resource the scheduler granted.
+    threads : int
+        Threads granted; never more are used than the machine has cores.
+    """
+    torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)))))
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # scores are strict float32
+    available = gpus > 0 and torch.cuda.is_available()
+    if wanted == "cuda" and not available:
+        reason = "no GPU is visible" if gpus > 0 else "the job was given no gpu resource"
+        raise DiffmiaError(f"config: device is 'cuda' and {reason}; set device: auto to fall back to the CPU")
+    if wanted == "cpu" or not available:
+        if wanted == "auto" and gpus > 0:
+            log.warning("no GPU is visible; going on on the CPU")
+        return torch.device("cpu")
+    return torch.device("cuda")
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called in provenance and cost."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu x{torch.get_num_threads()}"

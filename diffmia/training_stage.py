@@ -1,0 +1,70 @@
+"""The training stage: from a split's members to a target's folder."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import torch
+
+from diffmia.atomic import atomic_path
+from diffmia.device import device_name
+from diffmia.images import open_images
+from diffmia.locks import exclusive
+from diffmia.models.base import TrainedTarget
+from diffmia.targets import describe
+from diffmia.training import Trainer, TrainingData
+
+log = logging.getLogger(__name__)
+
+RESUME = Path("results/_resume")
+LOSS_COLUMNS = ("epoch", "step", "loss", "member_loss", "auxiliary_loss")
+
+
+def train_target(
+    spec: TrainedTarget, job: str, seed: int, images: Path, split: Path, out: Path, device: torch.device
+) -> dict:
+    """Train a target on the members of a split and write its folder; returns what its `target.json` says.
+
+    The folder is a diffusers pipeline of the EMA weights (`unet/`, `scheduler/`, `model_index.json`) with `target.json`
+    (hashes of split and weights), `training_loss.csv`, and `checkpoints/epoch<N>/` for each chosen epoch. Until it is
+    whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a run under
+    other settings can never pick it up.
+    """
+    manifest = json.loads(Path(split).read_text())
+    resume = RESUME / hashlib.sha256(f"{job}{manifest['split_hash']}".encode()).hexdigest()[:16]
+    pixels = open_images(images)
+    data = TrainingData(pixels[manifest["member"]], pixels[manifest["auxiliary"]])
+    torch.manual_seed(seed)  # the initial weights
+    denoiser = spec.build(tuple(manifest["shape"]))
+    trainer = Trainer(denoiser, spec.training, data, seed, device)
+    parameters = sum(p.numel() for p in denoiser.parameters())
+    log.info("training %.2f M parameters on %d members, on %s", parameters / 1e6, len(data.members), device)
+
+    def keep_checkpoint(epoch: int) -> None:
+        with atomic_path(resume / "checkpoints" / f"epoch{epoch:04d}") as scratch:
+            spec.save(denoiser, scratch)
+
+    with exclusive(resume / "lock", "training of this target"):
+        trainer.run(resume / "state.pt", keep_checkpoint)
+        with atomic_path(out) as scratch:
+            spec.save(denoiser, scratch)
+            _write_losses(trainer.losses, scratch / "training_loss.csv")
+            (scratch / "checkpoints").mkdir()
+            for epoch in spec.training.checkpoint_epochs:
+                name = f"epoch{epoch:04d}"
+                shutil.copytree(resume / "checkpoints" / name, scratch / "checkpoints" / name)
+            description = describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
+    shutil.rmtree(resume, ignore_errors=True)
+    return description | {"device": device_name(device)}
+
+
+def _write_losses(losses: list[dict], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, LOSS_COLUMNS)
+        writer.writeheader()
+        writer.writerows(losses)
