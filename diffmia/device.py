@@ -32,7 +32,7 @@ def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
         raise DiffmiaError(f"config: device is 'cuda' and {reason}; set device: auto to fall back to the CPU")
     if wanted == "cpu" or not available:
         if wanted == "auto" and gpus > 0:
-            log.warning("no GPU is visible; going on on the CPU")
+            log.warning("no GPU is visible; continuing on the CPU")
         return torch.device("cpu")
     return torch.device("cuda")
 

@@ -14,7 +14,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffmia.models.base import ScheduleSpec
+    from diffmia.models.schedule import ScheduleSpec
 
 
 class Schedule(ABC):

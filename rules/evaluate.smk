@@ -61,7 +61,8 @@ rule aggregate_cost:
         metrics="<out>/metrics.csv",
         passes=collect("results/residuals/{target}/seed{seed}.meta.json", target=RUN.targets, seed=RUN.seeds),
     output:
-        "<out>/cost.csv",
+        cost="<out>/cost.csv",
+        meta="<out>/cost.meta.json",
     log:
         f"<logs>/aggregate_cost/{RUN.name}.log",
     benchmark:

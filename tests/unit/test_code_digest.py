@@ -14,7 +14,7 @@ from diffmia.config import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 
-TRAINING_PINNED = (1, "c180a5596e30ee80")
+TRAINING_PINNED = (1, "4d5c73ce3a78165a")
 
 PACKAGE = {
     "__init__": "",

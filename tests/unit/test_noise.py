@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from diffmia.denoiser import Denoiser
-from diffmia.models.base import ScheduleSpec
+from diffmia.models.schedule import ScheduleSpec
 from diffmia.noise import sample_noise
 from diffmia.probes import Probe
 from diffmia.residual_engine import ResidualPass

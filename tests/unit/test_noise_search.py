@@ -15,7 +15,7 @@ import torch
 from torch.func import grad, jvp, vmap
 
 from diffmia.denoiser import Denoiser
-from diffmia.models.base import ScheduleSpec
+from diffmia.models.schedule import ScheduleSpec
 from diffmia.noise_search import NoiseSearch, rescale_to_gaussian, residual_norms, search_map
 from diffmia.probes import Probe
 from diffmia.schedules import DiscreteSchedule

@@ -61,7 +61,7 @@ class TestDevice:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
         use_device(wanted, gpus, threads=1)
         assert [record.getMessage() for record in caplog.records] == (
-            ["no GPU is visible; going on on the CPU"] * warnings
+            ["no GPU is visible; continuing on the CPU"] * warnings
         )
 
     @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 
-from diffmia.models.base import ScheduleSpec
+from diffmia.models.schedule import ScheduleSpec
 from diffmia.schedules import DiscreteSchedule
 
 SPECS = {

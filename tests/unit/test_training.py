@@ -13,7 +13,8 @@ from diffusers import DDPMPipeline
 
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
-from diffmia.models.base import ScheduleSpec, TrainingSpec
+from diffmia.models.base import TrainingSpec
+from diffmia.models.schedule import ScheduleSpec
 from diffmia.schedules import DiscreteSchedule
 from diffmia.targets import load_target
 from diffmia.training import Trainer, TrainingData

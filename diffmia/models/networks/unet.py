@@ -8,7 +8,7 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from diffmia.denoiser import Denoiser
-from diffmia.models.base import ScheduleSpec
+from diffmia.models.schedule import ScheduleSpec
 from diffmia.schedules import DiscreteSchedule, Schedule
 
 
