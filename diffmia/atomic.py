@@ -13,6 +13,7 @@ from pathlib import Path
 from diffmia.errors import DiffmiaError
 
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_HARDLY_ANY = 2**20  # bytes
 
 
 @contextmanager
@@ -40,6 +41,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             raise DiffmiaError(
                 f"cannot write {path}: {os.strerror(error.errno)}. Free some space and run again."
             ) from error
+        raise
+    except DiffmiaError:
+        raise
+    except Exception as error:  # libraries with writers of their own do not say that the disk is full
+        if shutil.disk_usage(path.parent).free < _HARDLY_ANY:
+            raise DiffmiaError(f"cannot write {path}: the disk is full. Free some space and run again.") from error
         raise
     finally:
         if scratch_folder is not None:

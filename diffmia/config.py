@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
 import json
 from collections.abc import Iterable
@@ -19,7 +20,7 @@ from diffmia.datasets.base import DatasetSpec
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
-from diffmia.models.base import TargetSpec
+from diffmia.models.base import ImportedTarget, TargetSpec
 from diffmia.spec import Spec, union_of
 from diffmia.splits import ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
 from diffmia.tables import TABLES
@@ -30,6 +31,7 @@ AnySplit = Annotated[ClassBalancedSplit | RandomSplit | GroupSplit | FileSplit, 
 AnyTarget = union_of(diffmia.models, TargetSpec, "family")
 AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
 
+PUBLISHED = Path(__file__).with_name("published")
 SCHEMA_PATH = Path(__file__).with_name("config.schema.json")
 
 
@@ -82,6 +84,10 @@ class Config(Spec):
         """Ids of the targets that are trained (`TrainedTarget`) or imported (`ImportedTarget`)."""
         return [id_ for id_, spec in self.targets.items() if isinstance(spec, kind)]
 
+    def attacks_of(self, kind: type[AttackSpec]) -> list[str]:
+        """Ids of the attacks of a kind, e.g. those that read the residual table (`TableAttack`)."""
+        return [id_ for id_, spec in self.attacks.items() if isinstance(spec, kind)]
+
     def split_of(self, target: str) -> AnySplit:
         """The split whose members `target` is trained on."""
         return self.splits[self.targets[target].split]
@@ -112,7 +118,15 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2) + "\n"
 
 
+def published_targets() -> dict[str, list[str]]:
+    """Names of the targets in each paper's published results, by paper id."""
+    with PUBLISHED.joinpath("results.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["target"] != "average"]
+    return {paper: sorted({r["target"] for r in rows if r["paper"] == paper}) for paper in {r["paper"] for r in rows}}
+
+
 def _check_references(config: Config) -> None:
+    published = published_targets()
     for target in config.run.targets:
         _known("run.targets", target, config.targets)
     for attack in config.run.attacks:
@@ -123,9 +137,20 @@ def _check_references(config: Config) -> None:
         _known(f"targets.{id_}.split", target.split, config.splits)
         for attack in target.timesteps:
             _known(f"targets.{id_}.timesteps", attack, config.attacks)
+        for paper, name in target.published_as.items():
+            where = f"targets.{id_}.published_as"
+            _known(where, paper, published)
+            _known(f"{where}.{paper}", name, published[paper])
     for id_, attack in config.attacks.items():
         if attack.reading_of is not None:
             _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
+    for id_ in config.run.targets:
+        drawn = not isinstance(config.split_of(id_), FileSplit)
+        if isinstance(config.targets[id_], ImportedTarget) and drawn and len(config.run.seeds) > 1:
+            raise DiffmiaError(
+                f"config: target '{id_}' was trained once, on one split, and each of the run's seeds draws another; "
+                "give its split by method: file, or run one seed"
+            )
     for attack in config.run.attacks:
         for target in config.run.targets:
             if reason := config.refusal(attack, target):

@@ -12,6 +12,11 @@ from diffmia.errors import DiffmiaError
 log = logging.getLogger(__name__)
 
 
+def available_cores() -> int:
+    """Cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
     """The device of a job, with its threads set; CUDA only if the job was given a GPU and one is visible.
 
@@ -24,7 +29,7 @@ def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
     threads : int
         Threads granted; never more are used than the machine has cores.
     """
-    torch.set_num_threads(max(1, min(threads, len(os.sched_getaffinity(0)))))
+    torch.set_num_threads(max(1, min(threads, available_cores())))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # scores are strict float32
     available = gpus > 0 and torch.cuda.is_available()
     if wanted == "cuda" and not available:

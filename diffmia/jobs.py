@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any
 
 from diffmia import seeds, training_version
+from diffmia.attacks.base import TableAttack
 from diffmia.code_digest import code_digest
-from diffmia.config import Config
+from diffmia.config import PUBLISHED, Config
 from diffmia.figures import FIGURES
+from diffmia.models.base import TargetSpec
 from diffmia.probes import Probe, merge
 from diffmia.spec import Spec
 from diffmia.tables import TABLES
-
-PUBLISHED = Path(__file__).with_name("published")
 
 
 def _job(rule: str, modules: list[str] | None, /, **parts: Any) -> str:
@@ -38,6 +37,11 @@ def _plain(part: Any) -> Any:
     return part.model_dump(mode="json") if isinstance(part, Spec) else part
 
 
+def _definition(target: TargetSpec, *without: str) -> dict[str, Any]:
+    """All of a target's settings but those that only say how it is asked, shown or shared out."""
+    return target.model_dump(mode="json", exclude={"timesteps", "published_as", "shards", "batch_size", *without})
+
+
 def dataset_job(config: Config, rule: str, dataset: str) -> str:
     """`download_dataset` or `prepare_dataset`."""
     spec = config.datasets[dataset]
@@ -53,7 +57,7 @@ def split_job(config: Config, split: str, seed: int) -> str:
 def training_job(config: Config, target: str, seed: int) -> str:
     """Training of a target. Its code is tracked by a version that is raised by hand: an edit must not cost GPU days."""
     spec = config.targets[target]
-    definition = spec.model_dump(mode="json", include={"family", "model", "schedule", "training"})
+    definition = _definition(spec)
     del definition["training"]["seconds_between_saves"]
     return _job(
         "train_target",
@@ -68,13 +72,14 @@ def training_job(config: Config, target: str, seed: int) -> str:
 def import_job(config: Config, target: str) -> str:
     """Taking in of a target that was trained elsewhere."""
     spec = config.targets[target]
-    definition = spec.model_dump(mode="json", exclude={"timesteps", "published_as", "shards", "batch_size"})
+    definition = _definition(spec)
     return _job("import_target", ["diffmia.targets", type(spec).__module__], target=target, definition=definition)
 
 
 def probes_of(config: Config, target: str) -> list[Probe]:
     """Everything the attacks *defined* for a target ask, selected or not, so that a selection never reruns the pass."""
-    servable = [attack for attack in config.attacks if config.refusal(attack, target) is None]
+    readers = config.attacks_of(TableAttack)
+    servable = [attack for attack in readers if config.refusal(attack, target) is None]
     return merge([p for attack in servable for p in config.attacks[attack].probes(config.timestep(attack, target))])
 
 
@@ -85,10 +90,9 @@ def residual_job(config: Config, rule: str, target: str, seed: int) -> str:
         rule,
         ["diffmia.residuals", type(spec).__module__],
         # what decides the numbers themselves: finished pieces of a pass are kept as long as this stands
-        numerics=code_digest("diffmia.noise_search", "diffmia.noise", "diffmia.images", type(spec).__module__),
+        numerics=code_digest("diffmia.residual_batch", type(spec).__module__),
         target=target,
-        family=spec.family,
-        schedule=spec.schedule,
+        definition=_definition(spec, "training"),
         probes=[_plain(probe) for probe in probes_of(config, target)],
         seed=seeds.child_seed(seed, "noise"),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from pathlib import Path
 def id_and_seed(path: str | Path) -> tuple[str, int]:
     """The id and the run seed in a path such as `results/splits/digits/seed0.json`."""
     parts = Path(path).parts
-    place = next(index for index in reversed(range(len(parts))) if parts[index].startswith("seed"))
+    place = next(index for index in reversed(range(len(parts))) if re.match(r"seed\d+(\.|$)", parts[index]))
     return parts[place - 1], int(parts[place].removeprefix("seed").partition(".")[0])
 
 

@@ -17,11 +17,10 @@ from torch import Tensor
 
 from diffmia.denoiser import Denoiser
 from diffmia.finite import check_finite
-from diffmia.images import to_unit_range
-from diffmia.noise import sample_noise
-from diffmia.noise_search import NoiseSearch, residual_norms
-from diffmia.probes import Probe, column, reductions
+from diffmia.noise_search import NoiseSearch
+from diffmia.probes import Probe
 from diffmia.progress import Progress
+from diffmia.residual_batch import residual_columns
 from diffmia.residual_store import ResidualStore, piece_columns
 from diffmia.residual_table import Samples, write_table
 from diffmia.schedules import DiscreteSchedule, Schedule
@@ -83,7 +82,8 @@ class ResidualPass:
         start = 0
         while start < len(ids):
             chosen = ids[start : start + self.batch_size]
-            if part := self._batch_or_none(images, chosen, probes):
+            part = self._batch_or_none(images, chosen, probes)
+            if part is not None:
                 parts.append(part)
                 start += len(chosen)
                 report(start)
@@ -95,30 +95,14 @@ class ResidualPass:
 
     def _batch_or_none(self, images: np.ndarray, ids: np.ndarray, probes: list[Probe]) -> dict[str, np.ndarray] | None:
         """A batch's columns, or None if the device's memory does not hold it and it can be made smaller."""
+        asked = self.denoiser.queries
         try:
-            return self._batch(to_unit_range(images[ids]), ids, probes)
+            return residual_columns(self.denoiser, images[ids], ids, probes, self.noise_seed, self.device)
         except torch.OutOfMemoryError:
             if len(ids) == 1:
                 raise
+            self.denoiser.queries = asked  # what is thrown away is asked again
             return None
-
-    @torch.inference_mode()
-    def _batch(self, x0: Tensor, ids: np.ndarray, probes: list[Probe]) -> dict[str, np.ndarray]:
-        x0 = x0.to(self.device)
-
-        def gaussian(draw: int) -> Tensor:
-            return torch.from_numpy(sample_noise(self.noise_seed, ids, tuple(x0.shape[1:]), draw)).to(self.device)
-
-        search = NoiseSearch(self.denoiser, x0, gaussian)
-        columns = {}
-        for probe in probes:
-            iterates = search.iterates(probe)
-            norms = {}
-            for i, j, p in reductions(probe.n):
-                if (i, j) not in norms:
-                    norms[i, j] = residual_norms(iterates[i] - iterates[j])
-                columns[column(probe, (i, j), p)] = norms[i, j][p].cpu().numpy()
-        return columns
 
 
 def count_queries(probes: list[Probe]) -> int:
@@ -141,8 +125,12 @@ class _Mute(Denoiser):
 
 
 def shard_ids(ids: np.ndarray, shard: int, shards: int) -> np.ndarray:
-    """The ids of shard number `shard` (from 0) of `shards`: contiguous runs of nearly equal length."""
-    return np.array_split(ids, shards)[shard]
+    """The ids of shard number `shard` (from 0) of `shards`: a run of whole blocks, empty if there are fewer blocks.
+
+    Blocks are the same whatever the number of shards: what was asked with one number is not asked again with another.
+    """
+    starts = np.array_split(np.arange(0, len(ids), BLOCK), shards)[shard]
+    return ids[starts[0] : starts[-1] + BLOCK] if len(starts) else ids[:0]
 
 
 def run_pass(residual_pass: ResidualPass, samples: Samples, store: ResidualStore, out: Path, metadata: dict) -> dict:

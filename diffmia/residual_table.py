@@ -67,18 +67,22 @@ def merge_shards(shards: list[Path], out: Path) -> None:
     DiffmiaError
         If the shards differ in columns or hashes, or have samples in common.
     """
-    shards = sorted(shards, key=lambda path: next(_blocks([path]))["sample_id"][0].as_py())
     schemas = [pq.read_schema(path) for path in shards]
     for path, schema in zip(shards, schemas, strict=True):
         if not schema.equals(schemas[0], check_metadata=True):
             raise DiffmiaError(f"{path} was made by another pass than {shards[0]}; run the residual pass again")
     with atomic_path(out) as scratch, pq.ParquetWriter(scratch, schemas[0]) as writer:
         last = -1
-        for table in _blocks(shards):
+        for table in _blocks(sorted(shards, key=_first_id)):
             if table["sample_id"][0].as_py() <= last:
                 raise DiffmiaError(f"the shards {', '.join(map(str, shards))} have samples in common")
             last = table["sample_id"][-1].as_py()
             writer.write_table(table)
+
+
+def _first_id(shard: Path) -> int:
+    """The lowest sample id of a shard; an empty shard has its place before all others."""
+    return next((table["sample_id"][0].as_py() for table in _blocks([shard])), -1)
 
 
 def _blocks(shards: list[Path]) -> Iterator[pa.Table]:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from diffmia.atomic import atomic_path
-from diffmia.attacks.base import AttackSpec
+from diffmia.attacks.base import TableAttack
 from diffmia.errors import DiffmiaError
 from diffmia.finite import check_finite
 from diffmia.residual_store import piece_columns
@@ -17,7 +17,7 @@ from diffmia.residual_store import piece_columns
 HASHES = ("split_hash", "dataset_hash", "target_hash")
 
 
-def score_attack(spec: AttackSpec, attack: str, t: int, residuals: Path, out: Path) -> dict[str, str]:
+def score_attack(spec: TableAttack, attack: str, t: int, residuals: Path, out: Path) -> dict[str, str]:
     """Write an attack's scores of members and non-members; returns the hashes the file carries.
 
     The file has columns sample_id, member, role (`eval`: judged), base and oms; a low score means member, always.

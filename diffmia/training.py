@@ -89,7 +89,7 @@ class Trainer:
             if self.epoch in self.spec.checkpoint_epochs:
                 with self._ema_weights():
                     keep_checkpoint(self.epoch)
-            if time.monotonic() - saved >= self.spec.seconds_between_saves:
+            if self.epoch == self.spec.epochs or time.monotonic() - saved >= self.spec.seconds_between_saves:
                 self._save(resume_path)
                 saved = time.monotonic()
         self.ema.copy_to(self.parameters)
@@ -183,8 +183,10 @@ class Trainer:
             torch.save(state, scratch)
 
     def _load(self, path: Path) -> None:
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        # to the CPU first: on a GPU the optimiser would keep its step counts there, and wait for them at every step
+        state = torch.load(path, map_location="cpu", weights_only=True)
         self.epoch, self.step, self.losses = state["epoch"], state["step"], state["losses"]
         self.denoiser.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.ema.load_state_dict(state["ema"])
+        self.ema.to(self.device)

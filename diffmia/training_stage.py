@@ -33,10 +33,12 @@ def train_target(
     The folder is a diffusers pipeline of the EMA weights (`unet/`, `scheduler/`, `model_index.json`) with `target.json`
     (hashes of split and weights), `training_loss.csv`, and `checkpoints/epoch<N>/` for each chosen epoch. Until it is
     whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a run under
-    other settings can never pick it up.
+    other settings can never pick it up. The last state stays there until the target is trained with other settings: a
+    job that outlived its Snakemake has its outputs removed by the next run, and this gives them back at once.
     """
     manifest = json.loads(Path(split).read_text())
-    resume = RESUME / hashlib.sha256(f"{job}{manifest['split_hash']}".encode()).hexdigest()[:16]
+    states = RESUME / out.parent.name / out.name
+    resume = states / hashlib.sha256(f"{job}{manifest['split_hash']}".encode()).hexdigest()[:16]
     pixels = open_images(images)
     data = TrainingData(pixels[manifest["member"]], pixels[manifest["auxiliary"]])
     torch.manual_seed(seed)  # the initial weights
@@ -59,7 +61,9 @@ def train_target(
                 name = f"epoch{epoch:04d}"
                 shutil.copytree(resume / "checkpoints" / name, scratch / "checkpoints" / name)
             description = describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
-    shutil.rmtree(resume, ignore_errors=True)
+    for other in states.iterdir():
+        if other != resume:
+            shutil.rmtree(other, ignore_errors=True)
     return description | {"device": device_name(device)}
 
 

@@ -4,7 +4,6 @@
 rule compute_residuals:
     input:
         description="results/targets/{target}/seed{seed}/target.json",
-        weights="results/targets/{target}/seed{seed}/unet/diffusion_pytorch_model.safetensors",
         images=target_dataset("images.npy"),
         samples=target_dataset("samples.parquet"),
         split=target_split,
@@ -17,7 +16,7 @@ rule compute_residuals:
         "<benchmarks>/compute_residuals/{target}/seed{seed}/{shard}.jsonl"
     conda:
         "../envs/torch.yaml"
-    threads: 8
+    threads: 4
     resources:
         gpu=1,
         mem_mb=scaled(8000),
@@ -66,6 +65,8 @@ rule score_attack:
         "<logs>/score_attack/{target}/seed{seed}/{attack}.log",
     benchmark:
         "<benchmarks>/score_attack/{target}/seed{seed}/{attack}.jsonl"
+    wildcard_constraints:
+        attack=one_of(CONFIG.attacks_of(TableAttack)),
     conda:
         "../envs/analysis.yaml"
     threads: 1

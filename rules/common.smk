@@ -1,10 +1,12 @@
 """Helpers of the rules: each a thin wrapper over the package. No rules here."""
 
 import re
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 from diffmia import jobs
+from diffmia.attacks.base import TableAttack
 from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
@@ -39,16 +41,24 @@ def scaled(amount):
     return get
 
 
+def existing(where, paths):
+    """Files and folders that a definition names, which must be there."""
+    for path in paths:
+        if not Path(path).exists():
+            raise WorkflowError(f"config: {where} names '{path}', and there is no such file or folder")
+    return paths
+
+
 def dataset_inputs(wildcards):
-    return CONFIG.datasets[wildcards.dataset].inputs()
+    return existing(f"datasets.{wildcards.dataset}", CONFIG.datasets[wildcards.dataset].inputs())
 
 
 def split_inputs(wildcards):
-    return CONFIG.splits[wildcards.split].inputs()
+    return existing(f"splits.{wildcards.split}", CONFIG.splits[wildcards.split].inputs())
 
 
 def target_inputs(wildcards):
-    return CONFIG.targets[wildcards.target].inputs()
+    return existing(f"targets.{wildcards.target}", CONFIG.targets[wildcards.target].inputs())
 
 
 def one_of(targets):

@@ -10,7 +10,6 @@ rule download_dataset:
         "<logs>/download_dataset/{dataset}.log",
     benchmark:
         "<benchmarks>/download_dataset/{dataset}.jsonl"
-    retries: 2
     conda:
         "../envs/analysis.yaml"
     threads: 1

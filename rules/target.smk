@@ -7,7 +7,6 @@ rule train_target:
         split=target_split,
     output:
         description="results/targets/{target}/seed{seed}/target.json",
-        weights="results/targets/{target}/seed{seed}/unet/diffusion_pytorch_model.safetensors",
         losses="results/targets/{target}/seed{seed}/training_loss.csv",
         meta="results/targets/{target}/seed{seed}.meta.json",
     log:
@@ -18,7 +17,7 @@ rule train_target:
         target=one_of(CONFIG.targets_of(TrainedTarget)),
     conda:
         "../envs/torch.yaml"
-    threads: 8
+    threads: 4
     resources:
         gpu=1,
         mem_mb=scaled(8000),
@@ -37,7 +36,6 @@ rule import_target:
         split=target_split,
     output:
         description="results/targets/{target}/seed{seed}/target.json",
-        weights="results/targets/{target}/seed{seed}/unet/diffusion_pytorch_model.safetensors",
         meta="results/targets/{target}/seed{seed}.meta.json",
     log:
         "<logs>/import_target/{target}/seed{seed}.log",

@@ -38,12 +38,16 @@ class AttackSpec(Spec):
         """Why this attack cannot be run on `target` at timestep `t`, or None if it can."""
 
     @abstractmethod
-    def probes(self, t: int) -> list[Probe]:
-        """What it needs to ask the model at timestep `t`."""
-
-    @abstractmethod
     def queries(self, t: int) -> dict[str, int]:
         """Model evaluations per sample that each variant costs alone: `base` and, if it has one more step, `oms`."""
+
+
+class TableAttack(AttackSpec):
+    """An attack that is a function of columns of the residual table."""
+
+    @abstractmethod
+    def probes(self, t: int) -> list[Probe]:
+        """What it needs to ask the model at timestep `t`."""
 
     @abstractmethod
     def score(self, residuals: pd.DataFrame, t: int) -> pd.DataFrame:

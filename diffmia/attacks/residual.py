@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from diffmia.attacks.base import AttackSpec
+from diffmia.attacks.base import TableAttack
 from diffmia.models.base import TargetSpec
 from diffmia.probes import Anchor, Norm, Probe, Start, column
 
@@ -20,7 +20,7 @@ BASE_PAIR = (0, 1)  # ||epsilon^0 - epsilon^1||, the loss term of Eq. 9
 OMS_PAIR = (0, 2)  # ||epsilon^0 - epsilon^2||, OMS Eq. 9
 
 
-class ResidualAttack(AttackSpec):
+class ResidualAttack(TableAttack):
     """||epsilon^0 - epsilon^1||_p, and with OMS ||epsilon^0 - epsilon^2||_p."""
 
     access: ClassVar = "grey"
@@ -57,7 +57,7 @@ class ResidualAttack(AttackSpec):
         return None
 
     def probes(self, t: int) -> list[Probe]:
-        """See `AttackSpec.probes`."""
+        """See `TableAttack.probes`."""
         return [Probe(start=self.start, t=t, n=OMS_PAIR[1], draw=self.draw, k=self.k or 0, anchor=self.anchor)]
 
     def queries(self, t: int) -> dict[str, int]:
@@ -66,7 +66,7 @@ class ResidualAttack(AttackSpec):
         return {"base": probe.queries(BASE_PAIR[1]), "oms": probe.queries(OMS_PAIR[1])}
 
     def score(self, residuals: pd.DataFrame, t: int) -> pd.DataFrame:
-        """See `AttackSpec.score`."""
+        """See `TableAttack.score`."""
         (probe,) = self.probes(t)
         chosen = {"base": column(probe, BASE_PAIR, self.norm), "oms": column(probe, OMS_PAIR, self.norm)}
         return residuals[list(chosen.values())].set_axis(list(chosen), axis="columns")

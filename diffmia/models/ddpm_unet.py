@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
+from diffmia.errors import DiffmiaError
 from diffmia.models.base import TrainedTarget
 from diffmia.spec import Spec
 
@@ -51,6 +52,12 @@ class DDPMUNet(TrainedTarget):
         from diffmia.schedules import DiscreteSchedule
 
         image_channels, height, width = image_shape
+        halvings = len(self.model.channels) - 1
+        if height % 2**halvings or width % 2**halvings:
+            raise DiffmiaError(
+                f"images of {height}x{width} cannot be halved {halvings} times, once for each resolution after the "
+                "first in the target's channels; list fewer channels or prepare the images in another size"
+            )
         attention = self.model.attention or (False,) * len(self.model.channels)
         unet = UNet2DModel(
             sample_size=(height, width),

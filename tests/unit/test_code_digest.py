@@ -14,7 +14,7 @@ from diffmia.config import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 
-TRAINING_PINNED = (1, "4d5c73ce3a78165a")
+TRAINING_PINNED = (1, "8a0df707ffc3216e")
 
 PACKAGE = {
     "__init__": "",

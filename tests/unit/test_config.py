@@ -303,3 +303,24 @@ class TestAnAttackThatATargetCannotServe:
 def test_an_attack_may_ask_up_to_the_last_timestep(attack, t):
     config = load_config(changed("targets.ddpm_digits.timesteps", {attack: t}))
     assert config.refusal(attack, "ddpm_digits") is None
+
+
+def test_a_name_that_no_paper_published():
+    assert complaint("targets.ddpm_digits.published_as", {"oms": "ddpm_cifar11"}).startswith(
+        "config: targets.ddpm_digits.published_as.oms names 'ddpm_cifar11', which is not defined; "
+        "did you mean 'ddpm_cifar10'? Defined: "
+    )
+
+
+def test_a_model_trained_once_is_not_given_a_split_for_each_seed():
+    imported = {"family": "diffusers_ddpm", "split": "digits", "folder": "x"}
+    raw = changed("targets.mine", imported)
+    raw["run"] |= {"targets": ["mine"], "seeds": [0, 1]}
+    with pytest.raises(DiffmiaError, match="target 'mine' was trained once, on one split, and each of the run's seeds"):
+        load_config(raw)
+    raw["run"]["seeds"] = [1]
+    load_config(raw)
+
+
+def test_an_entry_twice():
+    assert complaint("run.seeds", [0, 1, 0]) == "config: run.seeds: 0 is there more than once"

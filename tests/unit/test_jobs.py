@@ -88,7 +88,9 @@ class TestText:
 
 
 class TestWhatDecidesNoNumber:
-    @pytest.mark.parametrize(("key", "value"), [("shards", 3), ("batch_size", 7), ("published_as", {"oms": "other"})])
+    @pytest.mark.parametrize(
+        ("key", "value"), [("shards", 3), ("batch_size", 7), ("published_as", {"oms": "ddpm_lfw"})]
+    )
     def test_of_a_target(self, key, value):
         assert moved(lambda raw: raw["targets"]["ddpm_digits"].update({key: value})) == set()
 
@@ -137,8 +139,8 @@ class TestTraining:
     )
     def test_another_definition_trains_that_target_and_asks_it_again(self, section, key, value):
         found = moved(lambda raw: raw["targets"]["ddpm_digits"].setdefault(section, {}).update({key: value}))
-        # the schedule is part of the questions; other changes reach the residuals with the weights
-        assert found == {"training ddpm_digits"} | ({"residuals ddpm_digits"} if section == "schedule" else set())
+        # how it is trained reaches the residuals with the weights; what it is decides how it is asked
+        assert found == {"training ddpm_digits"} | ({"residuals ddpm_digits"} if section != "training" else set())
 
     def test_timesteps_and_attacks_train_nothing(self):
         def other_attacks(raw):
@@ -168,7 +170,7 @@ class TestImport:
 
     @pytest.mark.parametrize(
         "settings",
-        [{"shards": 3}, {"batch_size": 7}, {"timesteps": {"naive": 9}}, {"published_as": {"oms": "x"}}],
+        [{"shards": 3}, {"batch_size": 7}, {"timesteps": {"naive": 9}}, {"published_as": {"oms": "ddpm_lfw"}}],
         ids=str,
     )
     def test_it_is_not_for_another_way_to_ask_it(self, settings):

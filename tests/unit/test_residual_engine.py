@@ -145,14 +145,17 @@ def test_batch_size_changes_no_number(batch_size, reference, tiny_unet, workplac
     same_scores(reference, table)
 
 
-def test_shards_change_no_number(reference, tiny_unet, workplace):
+@pytest.mark.usefixtures("blocks_of_4")
+@pytest.mark.parametrize("shards", [1, 3, 5])  # of three blocks: two of five shards are empty
+def test_shards_change_no_number(shards, reference, tiny_unet, workplace):
     parts = []
-    for shard in range(3):
-        rows = shard_ids(np.arange(len(SAMPLES.ids)), shard, 3)
+    for shard in range(shards):
+        rows = shard_ids(np.arange(len(SAMPLES.ids)), shard, shards)
         part = Samples(SAMPLES.images, SAMPLES.ids[rows], SAMPLES.roles[rows], SAMPLES.labels[rows])
-        workplace.run(tiny_unet, ALL, part, out=f"{shard}.parquet")
+        residual_pass = ResidualPass(tiny_unet, merge(ALL), SEED, 256, CPU)
+        run_pass(residual_pass, part, workplace.store, workplace.folder / f"{shard}.parquet", {"split_hash": "s"})
         parts.append(workplace.folder / f"{shard}.parquet")
-    merge_shards(parts, workplace.folder / "merged.parquet")
+    merge_shards(parts[::-1], workplace.folder / "merged.parquet")
     merged = pq.read_table(workplace.folder / "merged.parquet")
     assert merged.schema.metadata == {b"split_hash": b"s"}
     same_scores(reference, merged.to_pandas())
@@ -160,11 +163,22 @@ def test_shards_change_no_number(reference, tiny_unet, workplace):
     pd.testing.assert_frame_equal(merged.to_pandas()[described], reference[described])
 
 
-@pytest.mark.parametrize(("n", "shards"), [(10, 1), (10, 3), (2, 4)])
-def test_shards_share_out_all_samples_evenly(n, shards):
+@pytest.mark.usefixtures("blocks_of_4")
+def test_shards_with_samples_in_common_are_not_joined(tiny_unet, workplace):
+    workplace.run(tiny_unet, [NAIVE], out="0.parquet")
+    with pytest.raises(DiffmiaError, match="have samples in common"):
+        merge_shards([workplace.folder / "0.parquet"] * 2, workplace.folder / "merged.parquet")
+    assert not (workplace.folder / "merged.parquet").exists()
+
+
+@pytest.mark.usefixtures("blocks_of_4")
+@pytest.mark.parametrize(("n", "shards"), [(10, 1), (10, 3), (2, 4), (40, 3)])
+def test_shards_are_runs_of_whole_blocks(n, shards):
     parts = [shard_ids(np.arange(n), shard, shards) for shard in range(shards)]
     assert np.concatenate(parts).tolist() == list(range(n))
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert all(part[0] % 4 == 0 for part in parts if len(part))
+    blocks = [-(-len(part) // 4) for part in parts]
+    assert max(blocks) - min(blocks) <= 1
 
 
 def test_order_of_samples_changes_no_number(reference, tiny_unet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -315,7 +316,7 @@ def test_a_target_opens_in_plain_diffusers(stage):
     assert not any(parameter.requires_grad for parameter in denoiser.parameters())
     assert facts["parameters"] == pipeline.unet.num_parameters()
     assert facts["steps"] == 12
-    assert not list(stage.folder.glob("results/_resume/*"))
+    assert len(list(stage.folder.glob("results/_resume/*/*/*/state.pt"))) == 1
 
 
 def test_a_target_is_trained_on_its_members_and_keeps_its_checkpoints(stage):
@@ -354,6 +355,21 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
     stage.train("b" if resumes else "c")
     assert len(steps) == (0 if resumes else 12)
     assert equal(weights(stage.load()), expected)
+
+
+def test_a_finished_training_is_not_repeated_when_its_target_is_removed(stage, monkeypatch):
+    stage.train()
+    expected = weights(stage.load())
+    shutil.rmtree(stage.target)  # as Snakemake does with the outputs of a job that outlived it
+    monkeypatch.setattr(Trainer, "_train_epoch", None)
+    stage.train()
+    assert equal(weights(stage.load()), expected)
+
+
+def test_a_training_keeps_the_state_of_its_last_settings_alone(stage):
+    stage.train()
+    stage.train("other settings")
+    assert len(list(stage.folder.glob("results/_resume/*/*/*"))) == 1
 
 
 def test_a_target_of_another_split_is_refused(stage):
