@@ -1,6 +1,7 @@
 """The numbers of a residual pass: one batch of samples, every probe, every reduction; nothing of how a pass is run.
 
-The code of this module and of what it imports is part of what finished pieces of a pass are found by.
+The code of this module and of what it imports is part of what finished pieces of a pass are found by. Inference mode
+lives here only: `noise_search` itself is differentiable.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The residual pass: every probe of a target, of every sample of a shard, in one go, each shared question asked once.
 
 Samples are taken in blocks; a block's finished probes are put away in the store, then the table is streamed from it,
-so memory does not grow with the number of samples. Inference mode lives here only.
+so memory does not grow with the number of samples.
 """
 
 from __future__ import annotations
