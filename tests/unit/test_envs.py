@@ -15,7 +15,7 @@ PIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([0-9][A-Za-z0-9.]*)")  # no lo
 
 
 def name_of(requirement):
-    """The distribution a requirement names, as PyPI compares names."""
+    """The distribution a requirement names, in the form in which names are compared."""
     return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", requirement)[0]).lower()
 
 
