@@ -18,6 +18,7 @@ from diffmia.attacks.base import AttackSpec
 from diffmia.config_errors import explain
 from diffmia.datasets.base import DatasetSpec
 from diffmia.errors import DiffmiaError
+from diffmia.evaluation.rows import ROC
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
 from diffmia.models.base import ImportedTarget, TargetSpec
@@ -32,6 +33,7 @@ AnyTarget = union_of(diffmia.models, TargetSpec, "family")
 AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
 
 PUBLISHED = Path(__file__).with_name("published")
+NULL = "__null"  # between a target's id and the number of a null target
 SCHEMA_PATH = Path(__file__).with_name("config.schema.json")
 
 
@@ -72,13 +74,54 @@ class Config(Spec):
         """Folder of the run's aggregates: metrics, cost, tables and figures."""
         return "results" if self.run.name == "default" else f"results/runs/{self.run.name}"
 
-    def timestep(self, attack: str, target: str) -> int:
+    @property
+    def controls(self) -> list[str]:
+        """Ids of the null controls of the run's targets: those of the first null target of each."""
+        nulls = [null for target in self.run.targets for null in self.null_targets(target)[:1]]
+        return [null for null in dict.fromkeys(nulls) if null not in self.run.targets]
+
+    def null_targets(self, target: str) -> list[str]:
+        """Ids of the targets like `target` that saw no member; of such a one the same."""
+        spec = self.targets[target]
+        like = target if spec.auxiliary_half is None else target.rpartition(NULL)[0]
+        return [f"{like}{NULL}{i or ''}" for i in range(spec.null_targets)]
+
+    @property
+    def asked_targets(self) -> list[str]:
+        """Ids of the run's targets and of their null controls."""
+        return [*self.run.targets, *self.controls]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(target, attack) of the run: every attack on every target and control that has what it needs."""
+        return [pair for pair in self._every_pair if self.lack(*pair) is None]
+
+    @property
+    def left_out(self) -> dict[tuple[str, str], str]:
+        """(target, attack) of the run that is not done, and what the target lacks for it."""
+        return {pair: reason for pair in self._every_pair if (reason := self.lack(*pair)) is not None}
+
+    @property
+    def _every_pair(self) -> list[tuple[str, str]]:
+        return [(target, attack) for target in self.asked_targets for attack in self.run.attacks]
+
+    def lack(self, target: str, attack: str) -> str | None:
+        """What `target` would need for `attack` and has not, or None if it has all."""
+        return self.attacks[attack].lacks(self.targets[target], self._auxiliary(target))
+
+    def timestep(self, attack: str, target: str) -> int | None:
         """When `target` is probed by `attack`: the target's own choice, else the attack's."""
         return self.targets[target].timesteps.get(attack, self.attacks[attack].t)
 
     def refusal(self, attack: str, target: str) -> str | None:
         """Why `attack` cannot be run on `target`, or None if it can."""
-        return self.attacks[attack].refuses(self.targets[target], self.timestep(attack, target))
+        t = self.timestep(attack, target)
+        return self.attacks[attack].refuses(self.targets[target], t, self._auxiliary(target))
+
+    def _auxiliary(self, target: str) -> int | None:
+        """Auxiliary samples a target leaves for attacks that learn, None if only the drawn split tells."""
+        size = self.split_of(target).auxiliary_size()
+        return size if size is None or self.targets[target].auxiliary_half is None else size - size // 2
 
     def targets_of(self, kind: type[TargetSpec]) -> list[str]:
         """Ids of the targets that are trained (`TrainedTarget`) or imported (`ImportedTarget`)."""
@@ -105,8 +148,26 @@ def load_config(raw: dict[str, Any]) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise DiffmiaError(explain(error, Config)) from error
-    _check_references(config)
+    _check_definitions(config)
+    config = _with_null_targets(config)
+    _check_run(config)
     return config
+
+
+def _with_null_targets(config: Config) -> Config:
+    """The same with the null targets among the targets, each like the one that asks for it."""
+    targets = dict(config.targets)
+    for id_, spec in config.targets.items():
+        if spec.null_targets and config.splits[spec.split].auxiliary_size() == 0:
+            raise DiffmiaError(
+                f"config: targets.{id_}.null_targets is {spec.null_targets}, and null targets are trained on auxiliary "
+                f"samples, of which split '{spec.split}' has none (auxiliary)"
+            )
+        for half, null in enumerate(config.null_targets(id_)):
+            if null in targets:
+                raise DiffmiaError(f"config: targets.{null} is the name of a null target of '{id_}'; choose another")
+            targets[null] = spec.model_copy(update={"auxiliary_half": half, "published_as": {}})
+    return config.model_copy(update={"targets": targets})
 
 
 def json_schema() -> str:
@@ -125,12 +186,8 @@ def published_targets() -> dict[str, list[str]]:
     return {paper: sorted({r["target"] for r in rows if r["paper"] == paper}) for paper in {r["paper"] for r in rows}}
 
 
-def _check_references(config: Config) -> None:
+def _check_definitions(config: Config) -> None:
     published = published_targets()
-    for target in config.run.targets:
-        _known("run.targets", target, config.targets)
-    for attack in config.run.attacks:
-        _known("run.attacks", attack, config.attacks)
     for id_, split in config.splits.items():
         _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
     for id_, target in config.targets.items():
@@ -144,17 +201,30 @@ def _check_references(config: Config) -> None:
     for id_, attack in config.attacks.items():
         if attack.reading_of is not None:
             _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
-    for id_ in config.run.targets:
+        if (of := id_.removesuffix(ROC)) != id_ and of in config.attacks:
+            raise DiffmiaError(f"config: attacks.{id_} is the name of a reading of attack '{of}'; choose another")
+
+
+def _check_run(config: Config) -> None:
+    for target in config.run.targets:
+        _known("run.targets", target, config.targets)
+    for attack in config.run.attacks:
+        _known("run.attacks", attack, config.attacks)
+    for id_ in config.asked_targets:
         drawn = not isinstance(config.split_of(id_), FileSplit)
         if isinstance(config.targets[id_], ImportedTarget) and drawn and len(config.run.seeds) > 1:
             raise DiffmiaError(
                 f"config: target '{id_}' was trained once, on one split, and each of the run's seeds draws another; "
                 "give its split by method: file, or run one seed"
             )
-    for attack in config.run.attacks:
-        for target in config.run.targets:
-            if reason := config.refusal(attack, target):
-                raise DiffmiaError(f"config: attack '{attack}' cannot be run on target '{target}': {reason}")
+    for target, attack in config.pairs:
+        if reason := config.refusal(attack, target):
+            raise DiffmiaError(f"config: attack '{attack}' cannot be run on target '{target}': {reason}")
+    if not config.pairs:
+        target, attack = next(iter(config.left_out))
+        raise DiffmiaError(
+            f"config: nothing is left to run: attack '{attack}' {config.left_out[target, attack]} on target '{target}'"
+        )
 
 
 def _known(where: str, id_: str, known: Iterable[str]) -> None:

@@ -8,14 +8,15 @@ from diffmia.errors import DiffmiaError
 
 
 def check_finite(values: np.ndarray, sample_ids: np.ndarray, what: str) -> None:
-    """Refuse NaN and infinity among the samples' values, shape (n,); `what` says whose values they are.
+    """Refuse NaN and infinity among the samples' values, shape (n, ...); `what` says whose values they are.
 
     Raises
     ------
     DiffmiaError
         With the count and the first five sample ids.
     """
-    bad = np.asarray(sample_ids)[~np.isfinite(values)]
+    finite = np.isfinite(values)
+    bad = np.asarray(sample_ids)[~finite.all(axis=tuple(range(1, finite.ndim)))]
     if len(bad):
         first = ", ".join(map(str, bad[:5]))
         raise DiffmiaError(f"{what}: {len(bad)} of {len(values)} are NaN or infinite (first sample ids: {first})")

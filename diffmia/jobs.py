@@ -12,12 +12,13 @@ import json
 from typing import Any
 
 from diffmia import seeds, training_version
-from diffmia.attacks.base import TableAttack
+from diffmia.attacks.base import Answers
 from diffmia.code_digest import code_digest
 from diffmia.config import PUBLISHED, Config
 from diffmia.figures import FIGURES
+from diffmia.figures.attacks import ShownAttack
 from diffmia.models.base import TargetSpec
-from diffmia.probes import Probe, merge
+from diffmia.probes import Question, merge
 from diffmia.spec import Spec
 from diffmia.tables import TABLES
 
@@ -37,9 +38,12 @@ def _plain(part: Any) -> Any:
     return part.model_dump(mode="json") if isinstance(part, Spec) else part
 
 
+_NO_PART_OF_A_TARGET = ("timesteps", "published_as", "shards", "null_targets", "batch_size", "gradient_batch_size")
+
+
 def _definition(target: TargetSpec, *without: str) -> dict[str, Any]:
     """All of a target's settings but those that only say how it is asked, shown or shared out."""
-    return target.model_dump(mode="json", exclude={"timesteps", "published_as", "shards", "batch_size", *without})
+    return target.model_dump(mode="json", exclude={*_NO_PART_OF_A_TARGET, *without})
 
 
 def dataset_job(config: Config, rule: str, dataset: str) -> str:
@@ -64,7 +68,8 @@ def training_job(config: Config, target: str, seed: int) -> str:
         None,
         target=target,
         definition=definition,
-        seed=seeds.child_seed(seed, "training"),
+        # a shadow that began with the target's own weights would know of it what no attacker does
+        seed=seeds.child_seed(seed, "training", *([] if spec.auxiliary_half is None else [spec.auxiliary_half])),
         version=training_version.VERSION,
     )
 
@@ -76,24 +81,40 @@ def import_job(config: Config, target: str) -> str:
     return _job("import_target", ["diffmia.targets", type(spec).__module__], target=target, definition=definition)
 
 
-def probes_of(config: Config, target: str) -> list[Probe]:
-    """Everything the attacks *defined* for a target ask, selected or not, so that a selection never reruns the pass."""
-    readers = config.attacks_of(TableAttack)
-    servable = [attack for attack in readers if config.refusal(attack, target) is None]
-    return merge([p for attack in servable for p in config.attacks[attack].probes(config.timestep(attack, target))])
+def questions_of(config: Config, answers: Answers, target: str) -> list[Question]:
+    """What a pass asks a target.
+
+    Residuals: all that the attacks *defined* for it need, selected or not, so that a selection never reruns the pass.
+    Gradients, which cost a hundred times more: what the run's attacks need, on it or as a shadow of another target.
+    """
+    if answers == "residuals":
+        defined = [attack for attack in config.attacks if config.lack(target, attack) is None]
+        needed = [(target, attack) for attack in defined if config.refusal(attack, target) is None]
+    else:
+        needed = [(of, attack) for of, attack in config.pairs if target in learned_from(config, of, attack)]
+    specs = [(config.attacks[attack], config.timestep(attack, of)) for of, attack in needed]
+    return merge([question for spec, t in specs if spec.answers == answers for question in spec.questions(t)])
 
 
-def residual_job(config: Config, rule: str, target: str, seed: int) -> str:
-    """`compute_residuals` of one shard or `merge_residuals`."""
+def learned_from(config: Config, target: str, attack: str) -> list[str]:
+    """Ids of the targets whose answers an attack on `target` reads: its own, then those of the shadows it uses."""
+    uses_shadows = config.attacks[attack].supervision == "shadow"
+    return [target, *(config.null_targets(target) if uses_shadows else ())]
+
+
+def pass_job(config: Config, rule: str, answers: Answers, target: str, seed: int) -> str:
+    """`ask_target` about one shard, or `merge_answers`, of a kind of pass."""
     spec = config.targets[target]
+    kind = f"diffmia.passes.{answers}"
     return _job(
         rule,
-        ["diffmia.residuals", type(spec).__module__],
+        ["diffmia.passes.stage", kind, type(spec).__module__],
         # what decides the numbers themselves: finished pieces of a pass are kept as long as this stands
-        numerics=code_digest("diffmia.residual_batch", type(spec).__module__),
+        numerics=code_digest(kind, type(spec).__module__),
+        answers=answers,
         target=target,
         definition=_definition(spec, "training"),
-        probes=[_plain(probe) for probe in probes_of(config, target)],
+        questions=[_plain(question) for question in questions_of(config, answers, target)],
         seed=seeds.child_seed(seed, "noise"),
     )
 
@@ -108,6 +129,20 @@ def score_job(config: Config, target: str, attack: str) -> str:
         attack=attack,
         spec=spec.model_dump(mode="json", exclude={"label", "reading_of", "t"}),
         timestep=config.timestep(attack, target),
+    )
+
+
+def learning_job(config: Config, target: str, attack: str, seed: int) -> str:
+    """An attack that learns: what it learned, and its scores."""
+    spec = config.attacks[attack]
+    return _job(
+        "learn_attack",
+        ["diffmia.learning", type(spec).__module__],
+        target=target,
+        attack=attack,
+        spec=spec.model_dump(mode="json", exclude={"label", "reading_of", "t"}),
+        timestep=config.timestep(attack, target),
+        seed=seeds.child_seed(seed, "learning"),
     )
 
 
@@ -133,9 +168,11 @@ def selection_job(config: Config, rule: str, *modules: str, **parts: Any) -> str
         rule,
         list(modules),
         **parts,
-        attacks={id_: {"label": spec.label, "reading_of": spec.reading_of} for id_, spec in attacks.items()},
+        attacks={id_: spec.model_dump(mode="json") for id_, spec in attacks.items()},
         order=list(config.run.attacks),
         targets=targets,
+        controls=config.controls,
+        left_out=[[*pair, reason] for pair, reason in config.left_out.items()],
         seeds=list(config.run.seeds),
         evaluation=config.evaluation,
     )
@@ -151,18 +188,25 @@ def table_job(config: Config, table: str) -> str:
 def figure_job(config: Config, figure: str, target: str) -> str:
     """A figure of one target of the run."""
     entry = FIGURES[figure]
+    attacks = shown_attacks(config, target) if entry.reads != "losses" else {}
+    judged = config.run.seeds if entry.reads == "scores" else ()
     return _job(
         "plot_figure",
         [entry.function.partition(":")[0], "diffmia.figures.stage"],
         figure=figure,
         target=target,
-        attacks=list(shown_attacks(config).items()) if entry.reads == "scores" else [],
-        seeds={seed: seeds.child_seed(seed, "evaluation") for seed in config.run.seeds},
-        evaluation=config.evaluation if entry.reads == "scores" else None,
+        attacks=[[id_, shown._asdict()] for id_, shown in attacks.items()],
+        seeds=list(config.run.seeds),
+        evaluation_seeds={seed: seeds.child_seed(seed, "evaluation") for seed in judged},
+        evaluation=config.evaluation if entry.reads != "losses" else None,
     )
 
 
-def shown_attacks(config: Config) -> dict[str, str]:
-    """Labels of the run's attacks that figures show, by id: all that are not another reading of one."""
-    specs = {id_: config.attacks[id_] for id_ in config.run.attacks}
-    return {id_: spec.label for id_, spec in specs.items() if spec.reading_of is None}
+def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:
+    """The run's attacks on `target` that figures show, by id: all that are not another reading of one."""
+    specs = {attack: config.attacks[attack] for of, attack in config.pairs if of == target}
+    return {
+        id_: ShownAttack(spec.label, spec.access, spec.supervision)
+        for id_, spec in specs.items()
+        if spec.reading_of is None
+    }

@@ -1,16 +1,18 @@
 """What can be asked of a model about a sample, and what is kept of the answer.
 
 A *probe* names one search for a sample's noise: where it starts, at which timestep, and how many steps it takes.
-A *reduction* names one number kept of it: the p-norm of the difference of two iterates. Both are plain values with a
-canonical text form; the text is the column's name in the residual table.
+A *reduction* names what is kept of it for a pair of iterates: the p-norms of their difference, or its magnitude at
+every pixel. A *gradient probe* names a loss of such searches that is backpropagated to the model's parameters. All are
+plain values with a canonical text form; the text is the beginning of the names of their columns.
 """
 
 from __future__ import annotations
 
 import itertools
-from typing import Literal
+from abc import abstractmethod
+from typing import ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from diffmia.spec import Spec
 
@@ -18,11 +20,33 @@ Start = Literal["gaussian", "proximal", "proximal_normalised", "inverted"]
 Anchor = Literal["x0", "x0hat", "xt"]
 Norm = Literal[1, 2, 3, 4, 5, 6, "inf"]
 
+BASE_PAIR = (0, 1)  # ||epsilon^0 - epsilon^1||, the loss term of OMS Eq. 9
+OMS_PAIR = (0, 2)  # ||epsilon^0 - epsilon^2||, with one more step (OMS Eq. 9)
+
 NORMS: tuple[Norm, ...] = (1, 2, 3, 4, 5, 6, "inf")
 
 
-class Probe(Spec):
-    """One noise search about a sample.
+class Question(Spec):
+    """What a pass asks a model about every sample, and keeps as columns of one piece."""
+
+    vectors: ClassVar[bool] = False  # whether a column holds a float32 vector of each sample, not a float64 number
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Canonical text, with which the names of its columns begin."""
+
+    @abstractmethod
+    def columns(self) -> list[str]:
+        """Names of its columns."""
+
+    @abstractmethod
+    def cost(self) -> int:
+        """Model evaluations per sample that it costs alone; a backward pass counts as two (`BACKWARD`)."""
+
+
+class Probe(Question):
+    """One noise search about a sample, kept as the norms of the differences of its iterates.
 
     Attributes
     ----------
@@ -75,12 +99,93 @@ class Probe(Spec):
         ]
         return ".".join(parts)
 
+    def columns(self) -> list[str]:
+        """Every pair of iterates in every norm."""
+        return [column(self, (i, j), p) for i, j, p in reductions(self.n)]
+
+    def cost(self) -> int:
+        """See `Question.cost`."""
+        return self.queries(self.n)
+
     def queries(self, iterates: int) -> int:
         """Model evaluations per sample that this search costs alone, up to and with iterate number `iterates`."""
         initial = {"gaussian": 0, "proximal": 1, "proximal_normalised": 1}
         if self.start in initial:
             return initial[self.start] + iterates
         return self.t // self.k + 1 + iterates  # 0, k, …, t on the trajectory, then the iterates
+
+
+class DifferenceMap(Question):
+    """|epsilon^0 - epsilon^j| at every pixel, for j = 1 … n of a search: SecMI's |x_t - x~_t| up to a constant."""
+
+    vectors: ClassVar[bool] = True
+
+    of: Probe = Field(description="The search")
+
+    @property
+    def name(self) -> str:
+        """See `Question.name`."""
+        return f"{self.of.name}:map"
+
+    def columns(self) -> list[str]:
+        """One for each iterate after the first, each a flattened image (C * H * W)."""
+        return [self.column(j) for j in range(1, self.of.n + 1)]
+
+    def column(self, j: int) -> str:
+        """Name of the column of |epsilon^0 - epsilon^j|."""
+        return f"{self.of.name}:0-{j}:map"
+
+    def cost(self) -> int:
+        """See `Question.cost`."""
+        return self.of.cost()
+
+
+BACKWARD = 2  # forward passes that a backward pass is worth: it makes two products where a forward pass makes one
+GradientLoss = Literal["base", "detached", "full", "training"]
+
+
+class GradientProbe(Question):
+    """The norms of the gradients of a loss with respect to each of the model's parameter tensors, at several timesteps.
+
+    Attributes
+    ----------
+    loss : str
+        With Gaussian epsilon^0 and the iterates of OMS Eq. 7: `base`: mean (epsilon^0 - epsilon^1)^2, the training loss
+        (GSA). With one more step: `detached`: mean (epsilon^0 - epsilon^2)^2 (Eq. 9), where epsilon^1 is a constant in
+        the second query; `full`: the same through both queries; `training`: mean (epsilon^1 - epsilon^2)^2, the
+        training loss at the noise epsilon^1, a constant (the other reading of the text, Eq. 7).
+    timesteps : tuple of int
+        The i-th of them uses the sample's i-th Gaussian draw.
+    """
+
+    vectors: ClassVar[bool] = True
+
+    loss: GradientLoss
+    timesteps: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """See `Question.name`."""
+        return f"gradients.{self.loss}.t{'-'.join(map(str, self.timesteps))}"
+
+    @property
+    def mean_column(self) -> str:
+        """Name of the column of the norms of the gradients of the mean loss over the timesteps."""
+        return f"{self.name}:mean"
+
+    @property
+    def timestep_columns(self) -> list[str]:
+        """Names of the columns of the norms at each timestep."""
+        return [f"{self.name}:t{t}" for t in self.timesteps]
+
+    def columns(self) -> list[str]:
+        """One for each timestep and one of their mean loss, each with an entry for each parameter tensor."""
+        return [*self.timestep_columns, self.mean_column]
+
+    def cost(self) -> int:
+        """See `Question.cost`."""
+        forward, backward = {"base": (1, 1), "detached": (2, 1), "training": (2, 1), "full": (2, 2)}[self.loss]
+        return len(self.timesteps) * (forward + BACKWARD * backward)
 
 
 def reductions(n: int) -> list[tuple[int, int, Norm]]:
@@ -93,10 +198,10 @@ def column(probe: Probe, pair: tuple[int, int], norm: Norm) -> str:
     return f"{probe.name}:{pair[0]}-{pair[1]}:l{norm}"
 
 
-def merge(probes: list[Probe]) -> list[Probe]:
-    """The fewest probes that answer all of `probes`: one a name, as long as the longest asked for, sorted by name."""
-    longest: dict[str, Probe] = {}
-    for probe in probes:
-        if probe.name not in longest or longest[probe.name].n < probe.n:
-            longest[probe.name] = probe
+def merge(questions: list[Question]) -> list[Question]:
+    """The fewest questions that answer all of them: one a name, the one with most columns, sorted by name."""
+    longest: dict[str, Question] = {}
+    for question in questions:
+        if question.name not in longest or len(longest[question.name].columns()) < len(question.columns()):
+            longest[question.name] = question
     return [longest[name] for name in sorted(longest)]

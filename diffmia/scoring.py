@@ -12,8 +12,8 @@ from diffmia.atomic import atomic_path
 from diffmia.attacks.base import TableAttack
 from diffmia.errors import DiffmiaError
 from diffmia.finite import check_finite
-from diffmia.residual_store import piece_columns
 
+JUDGED_ROLES = ("member", "non_member")
 HASHES = ("split_hash", "dataset_hash", "target_hash")
 
 
@@ -29,9 +29,9 @@ def score_attack(spec: TableAttack, attack: str, t: int, residuals: Path, out: P
     """
     schema = pq.read_schema(residuals)
     hashes = {key: schema.metadata[key.encode()].decode() for key in HASHES}
-    probed = {name for probe in spec.probes(t) for name in piece_columns(probe)}  # the other attacks' stay unread
+    probed = {name for question in spec.questions(t) for name in question.columns()}  # the other attacks' stay unread
     columns = [name for name in schema.names if name in probed or name in ("sample_id", "role", "label")]
-    judged = pd.read_parquet(residuals, columns=columns, filters=[("role", "!=", "auxiliary")])
+    judged = pd.read_parquet(residuals, columns=columns, filters=[("role", "in", JUDGED_ROLES)])
     try:
         scored = spec.score(judged, t)
     except KeyError as error:
@@ -40,10 +40,15 @@ def score_attack(spec: TableAttack, attack: str, t: int, residuals: Path, out: P
     scores = scores.join(scored.astype("float64"))
     for variant in spec.queries(t):  # an attack without one more step has no `oms`
         check_finite(scores[variant].to_numpy(), scores["sample_id"], f"{variant} scores of attack '{attack}'")
+    write_scores(scores, {**hashes, "attack": attack}, out)
+    return hashes
+
+
+def write_scores(scores: pd.DataFrame, metadata: dict[str, str], out: Path) -> None:
+    """Write a score file; `metadata` is kept in its schema."""
     with atomic_path(out) as scratch:
         content = pa.Table.from_pandas(scores, preserve_index=False)
-        pq.write_table(content.replace_schema_metadata({**hashes, "attack": attack}), scratch)
-    return hashes
+        pq.write_table(content.replace_schema_metadata(metadata), scratch)
 
 
 def read_scores(path: Path, split_hash: str) -> pd.DataFrame:

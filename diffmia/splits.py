@@ -19,6 +19,7 @@ from diffmia.errors import DiffmiaError
 from diffmia.spec import Spec
 
 ROLES = ("member", "non_member", "auxiliary")
+TRAINED = "trained"  # of a target that was trained on neither members nor non-members: what it was trained on
 Indices = dict[str, np.ndarray]
 
 
@@ -31,6 +32,10 @@ class SplitSpec(Spec):
         """Files the split is read from, none by default."""
         return []
 
+    def auxiliary_size(self) -> int | None:
+        """How many auxiliary samples there will be, None if only the drawn split tells."""
+        return None
+
     @abstractmethod
     def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
         """Sample ids of each role, disjoint; `samples` has columns sample_id, label and group."""
@@ -40,6 +45,10 @@ class _Sizes(SplitSpec):
     members: PositiveInt = Field(description="Samples the target is trained on")
     non_members: PositiveInt | Literal["rest"] = Field("rest", description="Samples it never sees; `rest`: all others")
     auxiliary: NonNegativeInt = Field(0, description="Further unseen samples, for attacks that learn from non-members")
+
+    def auxiliary_size(self) -> int | None:
+        """See `SplitSpec.auxiliary_size`; groups are not cut, so that there may be a few less."""
+        return self.auxiliary
 
     def _require(self, available: int) -> None:
         rest = self.non_members == "rest"
@@ -163,6 +172,26 @@ class FileSplit(SplitSpec):
 def _take(order: Iterator, size: int | None) -> np.ndarray:
     taken = list(order) if size is None else [next(order) for _ in range(size)]
     return np.array(taken, dtype=np.int64)
+
+
+def roles_of(manifest: dict, auxiliary_half: int | None) -> Indices:
+    """Sample ids of each role, ascending, as one target sees them.
+
+    A target that is trained on a half of the auxiliary samples in place of the members (`auxiliary_half` names which of
+    the random halves) has that half as `trained` and the other one as `auxiliary`; members and non-members stay.
+    """
+    roles = {role: np.array(manifest[role], dtype=np.int64) for role in ROLES}
+    if auxiliary_half is None:
+        return roles
+    seed = np.random.SeedSequence(manifest["seed"], spawn_key=(auxiliary_half,))
+    shuffled = np.random.default_rng(seed).permutation(roles["auxiliary"])
+    middle = len(shuffled) // 2
+    if middle == 0:
+        raise DiffmiaError(
+            f"a target is to be trained on half of the auxiliary samples, and the split of dataset "
+            f"'{manifest['dataset']}' has {len(shuffled)}; give it more"
+        )
+    return roles | {TRAINED: np.sort(shuffled[:middle]), "auxiliary": np.sort(shuffled[middle:])}
 
 
 def build_split(spec: SplitSpec, seed: int, samples: Path, dataset_manifest: Path, out: Path) -> None:

@@ -16,6 +16,7 @@ from diffmia.device import device_name
 from diffmia.images import open_images
 from diffmia.locks import exclusive
 from diffmia.models.base import TrainedTarget
+from diffmia.splits import TRAINED, roles_of
 from diffmia.targets import describe
 from diffmia.training import Trainer, TrainingData
 
@@ -28,10 +29,11 @@ LOSS_COLUMNS = ("epoch", "step", "loss", "member_loss", "auxiliary_loss")
 def train_target(
     spec: TrainedTarget, job: str, seed: int, images: Path, split: Path, out: Path, device: torch.device
 ) -> dict:
-    """Train a target on the members of a split and write its folder; returns what its `target.json` says.
+    """Train a target and write its folder; returns what its `target.json` says.
 
-    The folder is a diffusers pipeline of the EMA weights (`unet/`, `scheduler/`, `model_index.json`) with `target.json`
-    (hashes of split and weights), `training_loss.csv`, and `checkpoints/epoch<N>/` for each chosen epoch. Until it is
+    It is trained on the members of the split, or on half of its auxiliary samples. The folder is a diffusers pipeline
+    of the EMA weights (`unet/`, `scheduler/`, `model_index.json`) with `target.json` (hashes of split and weights),
+    `training_loss.csv`, and `checkpoints/epoch<N>/` for each chosen epoch. Until it is
     whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a run under
     other settings can never pick it up. The last state stays there until the target is trained with other settings: a
     job that outlived its Snakemake has its outputs removed by the next run, and this gives them back at once.
@@ -40,12 +42,13 @@ def train_target(
     states = RESUME / out.parent.name / out.name
     resume = states / hashlib.sha256(f"{job}{manifest['split_hash']}".encode()).hexdigest()[:16]
     pixels = open_images(images)
-    data = TrainingData(pixels[manifest["member"]], pixels[manifest["auxiliary"]])
+    roles = roles_of(manifest, spec.auxiliary_half)
+    data = TrainingData(pixels[roles.get(TRAINED, roles["member"])], pixels[roles["auxiliary"]])
     torch.manual_seed(seed)  # the initial weights
     denoiser = spec.build(tuple(manifest["shape"]))
     trainer = Trainer(denoiser, spec.training, data, seed, device)
     parameters = sum(p.numel() for p in denoiser.parameters())
-    log.info("training %.2f M parameters on %d members, on %s", parameters / 1e6, len(data.members), device)
+    log.info("training %.2f M parameters on %d samples, on %s", parameters / 1e6, len(data.members), device)
 
     def keep_checkpoint(epoch: int) -> None:
         with atomic_path(resume / "checkpoints" / f"epoch{epoch:04d}") as scratch:

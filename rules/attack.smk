@@ -1,45 +1,45 @@
-"""What attacks ask of a target, once for all of them, and the scores they read from the answers."""
+"""What attacks ask of a target, once for all of them, and the scores they make of the answers."""
 
 
-rule compute_residuals:
+rule ask_target:
     input:
         description="results/targets/{target}/seed{seed}/target.json",
         images=target_dataset("images.npy"),
         samples=target_dataset("samples.parquet"),
         split=target_split,
     output:
-        table="results/residuals/{target}/seed{seed}/{shard}.parquet",
-        meta="results/residuals/{target}/seed{seed}/{shard}.meta.json",
+        table="results/{answers}/{target}/seed{seed}/{shard}.parquet",
+        meta="results/{answers}/{target}/seed{seed}/{shard}.meta.json",
     log:
-        "<logs>/compute_residuals/{target}/seed{seed}/{shard}.log",
+        "<logs>/ask_target/{answers}/{target}/seed{seed}/{shard}.log",
     benchmark:
-        "<benchmarks>/compute_residuals/{target}/seed{seed}/{shard}.jsonl"
+        "<benchmarks>/ask_target/{answers}/{target}/seed{seed}/{shard}.jsonl"
     conda:
         "../envs/torch.yaml"
     threads: 4
     resources:
         gpu=1,
-        mem_mb=scaled(8000),
+        mem_mb=scaled(16000),
         runtime=scaled(240),
     params:
-        job=residual_job("compute_residuals"),
+        job=pass_job("ask_target"),
     message:
-        "Probing {wildcards.target}, seed {wildcards.seed}, shard {wildcards.shard}"
+        "Asking {wildcards.target}, seed {wildcards.seed}, for {wildcards.answers} of shard {wildcards.shard}"
     script:
-        "../scripts/compute_residuals.py"
+        "../scripts/ask_target.py"
 
 
-rule merge_residuals:
+rule merge_answers:
     input:
         tables=target_shards(".parquet"),
         metas=target_shards(".meta.json"),
     output:
-        table="results/residuals/{target}/seed{seed}.parquet",
-        meta="results/residuals/{target}/seed{seed}.meta.json",
+        table="results/{answers}/{target}/seed{seed}.parquet",
+        meta="results/{answers}/{target}/seed{seed}.meta.json",
     log:
-        "<logs>/merge_residuals/{target}/seed{seed}.log",
+        "<logs>/merge_answers/{answers}/{target}/seed{seed}.log",
     benchmark:
-        "<benchmarks>/merge_residuals/{target}/seed{seed}.jsonl"
+        "<benchmarks>/merge_answers/{answers}/{target}/seed{seed}.jsonl"
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -48,11 +48,11 @@ rule merge_residuals:
         mem_mb=scaled(2000),
         runtime=scaled(30),
     params:
-        job=residual_job("merge_residuals"),
+        job=pass_job("merge_answers"),
     message:
-        "Joining the residuals of {wildcards.target}, seed {wildcards.seed}"
+        "Joining the {wildcards.answers} of {wildcards.target}, seed {wildcards.seed}"
     script:
-        "../scripts/merge_residuals.py"
+        "../scripts/merge_answers.py"
 
 
 rule score_attack:
@@ -82,18 +82,49 @@ rule score_attack:
         "../scripts/score_attack.py"
 
 
+rule learn_attack:
+    input:
+        tables=learned_tables,
+        descriptions=learned_descriptions,
+        images=target_dataset("images.npy"),
+    output:
+        scores="results/scores/{target}/seed{seed}/{attack}.parquet",
+        meta="results/scores/{target}/seed{seed}/{attack}.meta.json",
+        learned=directory("results/learned/{target}/seed{seed}/{attack}"),
+    log:
+        "<logs>/learn_attack/{target}/seed{seed}/{attack}.log",
+    benchmark:
+        "<benchmarks>/learn_attack/{target}/seed{seed}/{attack}.jsonl"
+    wildcard_constraints:
+        attack=one_of(CONFIG.attacks_of(LearnedAttack)),
+    conda:
+        "../envs/torch.yaml"
+    threads: 2
+    resources:
+        gpu=learning_gpu,
+        mem_mb=scaled(8000),
+        runtime=scaled(120),
+    params:
+        job=learning_job,
+    message:
+        "Fitting {wildcards.attack} on {wildcards.target}, seed {wildcards.seed}"
+    script:
+        "../scripts/learn_attack.py"
+
+
 rule residuals:
     input:
-        collect("results/residuals/{target}/seed{seed}.parquet", target=RUN.targets, seed=RUN.seeds),
+        collect("results/residuals/{target}/seed{seed}.parquet", target=CONFIG.asked_targets, seed=RUN.seeds),
+    localrule: True
+
+
+rule gradients:
+    input:
+        collect("results/gradients/{target}/seed{seed}.parquet", target=gradient_targets(), seed=RUN.seeds),
     localrule: True
 
 
 rule scores:
     input:
-        collect(
-            "results/scores/{target}/seed{seed}/{attack}.parquet",
-            target=RUN.targets,
-            seed=RUN.seeds,
-            attack=RUN.attacks,
-        ),
+        run_files("results/scores/{target}/seed{seed}/{attack}.parquet"),
     localrule: True

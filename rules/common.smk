@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from diffmia import jobs
 from diffmia.attacks.base import TableAttack
+from diffmia.attacks.learned import LearnedAttack
 from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
@@ -30,6 +31,7 @@ wildcard_constraints:
     figure="|".join(RUN.figures),
     seed=r"\d+",
     shard=r"\d+of\d+",
+    answers="residuals|gradients",
 
 
 def scaled(amount):
@@ -93,10 +95,45 @@ def target_shards(file):
 
     def get(wildcards):
         shards = CONFIG.targets[wildcards.target].shards
-        folder = f"results/residuals/{wildcards.target}/seed{wildcards.seed}"
+        folder = f"results/{wildcards.answers}/{wildcards.target}/seed{wildcards.seed}"
         return [f"{folder}/{shard}of{shards}{file}" for shard in range(shards)]
 
     return get
+
+
+def run_files(pattern):
+    """A file of each attack on each target and control of the run, for each seed."""
+    return [
+        pattern.format(target=target, seed=seed, attack=attack) for seed in RUN.seeds for target, attack in CONFIG.pairs
+    ]
+
+
+def learned_tables(wildcards):
+    """Tables an attack learns from: the target's own first."""
+    answers = CONFIG.attacks[wildcards.attack].answers
+    targets = jobs.learned_from(CONFIG, wildcards.target, wildcards.attack)
+    return [f"results/{answers}/{target}/seed{wildcards.seed}.parquet" for target in targets]
+
+
+def learned_descriptions(wildcards):
+    targets = jobs.learned_from(CONFIG, wildcards.target, wildcards.attack)
+    return [f"results/targets/{target}/seed{wildcards.seed}/target.json" for target in targets]
+
+
+def learning_gpu(wildcards):
+    """Cards that fitting an attack uses."""
+    return CONFIG.attacks[wildcards.attack].gpu
+
+
+def gradient_targets():
+    """Targets of the run that are asked for gradients."""
+    return sorted({target for target, attack in CONFIG.pairs if CONFIG.attacks[attack].answers == "gradients"})
+
+
+def run_passes(wildcards):
+    """Provenance of every pass that the run's attacks read."""
+    read = dict.fromkeys((CONFIG.attacks[attack].answers, target) for target, attack in CONFIG.pairs)
+    return [f"results/{answers}/{target}/seed{seed}.meta.json" for answers, target in read for seed in RUN.seeds]
 
 
 def dataset_job(rule):
@@ -118,15 +155,19 @@ def import_job(wildcards):
     return jobs.import_job(CONFIG, wildcards.target)
 
 
-def residual_job(rule):
+def pass_job(rule):
     def get(wildcards):
-        return jobs.residual_job(CONFIG, rule, wildcards.target, int(wildcards.seed))
+        return jobs.pass_job(CONFIG, rule, wildcards.answers, wildcards.target, int(wildcards.seed))
 
     return get
 
 
 def score_job(wildcards):
     return jobs.score_job(CONFIG, wildcards.target, wildcards.attack)
+
+
+def learning_job(wildcards):
+    return jobs.learning_job(CONFIG, wildcards.target, wildcards.attack, int(wildcards.seed))
 
 
 def evaluation_job(wildcards):
@@ -159,8 +200,8 @@ def figure_scores(wildcards):
     """Score files a figure shows, none if it shows no scores."""
     if FIGURES[wildcards.figure].reads != "scores":
         return []
-    folder = f"results/scores/{wildcards.target}"
-    return [f"{folder}/seed{seed}/{attack}.parquet" for seed in RUN.seeds for attack in jobs.shown_attacks(CONFIG)]
+    folder, shown = f"results/scores/{wildcards.target}", jobs.shown_attacks(CONFIG, wildcards.target)
+    return [f"{folder}/seed{seed}/{attack}.parquet" for seed in RUN.seeds for attack in shown]
 
 
 def run_figures(wildcards):
@@ -179,3 +220,10 @@ def figure_losses(wildcards):
     if FIGURES[wildcards.figure].reads != "losses":
         return []
     return [f"results/targets/{wildcards.target}/seed{seed}/training_loss.csv" for seed in RUN.seeds]
+
+
+def figure_aggregates(wildcards):
+    """Metrics and cost of the run where a figure shows them."""
+    if FIGURES[wildcards.figure].reads != "metrics":
+        return []
+    return [f"{CONFIG.out}/metrics.csv", f"{CONFIG.out}/cost.csv"]

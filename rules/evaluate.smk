@@ -28,12 +28,7 @@ rule evaluate_scores:
 
 rule aggregate_metrics:
     input:
-        collect(
-            "results/metrics/{target}/seed{seed}/{attack}.csv",
-            target=RUN.targets,
-            seed=RUN.seeds,
-            attack=RUN.attacks,
-        ),
+        run_files("results/metrics/{target}/seed{seed}/{attack}.csv"),
     output:
         metrics="<out>/metrics.csv",
         meta="<out>/metrics.meta.json",
@@ -59,7 +54,8 @@ rule aggregate_metrics:
 rule aggregate_cost:
     input:
         metrics="<out>/metrics.csv",
-        passes=collect("results/residuals/{target}/seed{seed}.meta.json", target=RUN.targets, seed=RUN.seeds),
+        passes=run_passes,
+        scores=run_files("results/scores/{target}/seed{seed}/{attack}.meta.json"),
     output:
         cost="<out>/cost.csv",
         meta="<out>/cost.meta.json",

@@ -36,6 +36,7 @@ rule plot_figure:
         scores=figure_scores,
         samples=target_dataset("samples.parquet"),
         losses=figure_losses,
+        aggregates=figure_aggregates,
     output:
         png=report(
             "<out>/figures/{figure}.{target}.png",

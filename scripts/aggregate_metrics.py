@@ -6,5 +6,5 @@ if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
         from diffmia.evaluation.stage import aggregate_metrics
 
-        aggregate_metrics(job.input, job.output.metrics)
+        aggregate_metrics(job.input, job.config, job.output.metrics)
         job.record(parts=list(job.input))

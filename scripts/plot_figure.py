@@ -15,6 +15,7 @@ if __name__ == "__main__":
             json.loads(job.text),
             job.input.scores,
             job.input.losses,
+            job.input.aggregates,
             job.input.samples,
             job.output,
         )

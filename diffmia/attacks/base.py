@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeInt
 
 from diffmia.models.base import TargetSpec
-from diffmia.probes import Norm, Probe
+from diffmia.probes import Norm, Question
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Answers = Literal["residuals", "gradients"]
 
 
 class AttackSpec(Spec):
     """A way to score samples, with and without one more step (OMS); a low score means member, always."""
 
     access: ClassVar[Literal["blind", "grey", "white"]]
-    supervision: ClassVar[str] = "none"
+    answers: ClassVar[Answers] = "residuals"  # kind of pass that asks its questions
 
     label: str = Field(description="Name in tables and figures")
     reading_of: str | None = Field(
@@ -29,26 +31,48 @@ class AttackSpec(Spec):
     t: NonNegativeInt | None = Field(None, description="Timestep it asks the model at; a target may name another")
     norm: Norm | None = Field(None, description="p of the norm it measures residuals in: 1 to 6 or inf")
 
+    @property
+    def supervision(self) -> str:
+        """What it is told of samples' membership besides the model: `none`, `auxiliary`, `labelled 20 %`, `shadow`."""
+        return "none"
+
     def flags(self, variant: str) -> list[str]:
         """What a reader must know of the numbers of a variant (`base`, `oms`, `delta`)."""
         return []
 
-    @abstractmethod
-    def refuses(self, target: TargetSpec, t: int) -> str | None:
-        """Why this attack cannot be run on `target` at timestep `t`, or None if it can."""
+    def lacks(self, target: TargetSpec, auxiliary: int | None) -> str | None:
+        """What this attack would need of `target` and is not there: then it is left out on it, and said so.
+
+        `auxiliary` is the number of auxiliary samples the target leaves, None if it is not known yet.
+        """
+        return None
 
     @abstractmethod
-    def queries(self, t: int) -> dict[str, int]:
-        """Model evaluations per sample that each variant costs alone: `base` and, if it has one more step, `oms`."""
+    def refuses(self, target: TargetSpec, t: int | None, auxiliary: int | None) -> str | None:
+        """Why this attack's settings are wrong for `target` at timestep `t`, or None if they are right."""
+
+    @abstractmethod
+    def questions(self, t: int | None) -> list[Question]:
+        """What it needs a pass to ask the model, at timestep `t` if it has one."""
+
+    @abstractmethod
+    def queries(self, t: int | None) -> dict[str, int]:
+        """Model evaluations per sample that each variant costs alone: `base` and, if it has one more step, `oms`.
+
+        A backward pass counts as two.
+        """
 
 
 class TableAttack(AttackSpec):
     """An attack that is a function of columns of the residual table."""
 
     @abstractmethod
-    def probes(self, t: int) -> list[Probe]:
-        """What it needs to ask the model at timestep `t`."""
-
-    @abstractmethod
     def score(self, residuals: pd.DataFrame, t: int) -> pd.DataFrame:
         """Columns `base` and `oms` (float64; all missing where there is none) for each row of the residual table."""
+
+
+def beyond_the_last(target: TargetSpec, t: int) -> str | None:
+    """Why `target` cannot be asked at timestep `t`, or None if it can."""
+    if t >= target.schedule.timesteps:
+        return f"it asks the model at timestep {t}, and the target's last is {target.schedule.timesteps - 1}"
+    return None

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from diffmia.attacks.base import TableAttack
+from diffmia.attacks.base import TableAttack, beyond_the_last
 from diffmia.models.base import TargetSpec
-from diffmia.probes import Anchor, Norm, Probe, Start, column
+from diffmia.probes import BASE_PAIR, OMS_PAIR, Anchor, Norm, Probe, Start, column
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BASE_PAIR = (0, 1)  # ||epsilon^0 - epsilon^1||, the loss term of Eq. 9
-OMS_PAIR = (0, 2)  # ||epsilon^0 - epsilon^2||, OMS Eq. 9
 
 
 class ResidualAttack(TableAttack):
@@ -47,26 +44,23 @@ class ResidualAttack(TableAttack):
         """See `AttackSpec.flags`; which reading of SecMI's second step a number belongs to."""
         return [f"anchor {self.anchor}"] if self.start == "inverted" and variant != "base" else []
 
-    def refuses(self, target: TargetSpec, t: int) -> str | None:
+    def refuses(self, target: TargetSpec, t: int, auxiliary: int | None) -> str | None:
         """See `AttackSpec.refuses`."""
-        last = t + (self.k or 0)
         if self.k and t % self.k:
             return f"its timestep {t} is not a multiple of its inversion step k = {self.k}"
-        if last >= target.schedule.timesteps:
-            return f"it asks the model at timestep {last}, and the target's last is {target.schedule.timesteps - 1}"
-        return None
+        return beyond_the_last(target, t + (self.k or 0))
 
-    def probes(self, t: int) -> list[Probe]:
-        """See `TableAttack.probes`."""
+    def questions(self, t: int) -> list[Probe]:
+        """See `AttackSpec.questions`."""
         return [Probe(start=self.start, t=t, n=OMS_PAIR[1], draw=self.draw, k=self.k or 0, anchor=self.anchor)]
 
     def queries(self, t: int) -> dict[str, int]:
         """See `AttackSpec.queries`."""
-        (probe,) = self.probes(t)
+        (probe,) = self.questions(t)
         return {"base": probe.queries(BASE_PAIR[1]), "oms": probe.queries(OMS_PAIR[1])}
 
     def score(self, residuals: pd.DataFrame, t: int) -> pd.DataFrame:
         """See `TableAttack.score`."""
-        (probe,) = self.probes(t)
+        (probe,) = self.questions(t)
         chosen = {"base": column(probe, BASE_PAIR, self.norm), "oms": column(probe, OMS_PAIR, self.norm)}
         return residuals[list(chosen.values())].set_axis(list(chosen), axis="columns")

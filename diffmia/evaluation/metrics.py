@@ -7,16 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test, paired_auc_test
-from diffmia.evaluation.resampling import WeightedMetrics, bootstrap, percentile_interval
+from diffmia.evaluation.resampling import WeightedMetrics, bootstrap, bootstrap_stream, percentile_interval
 from diffmia.evaluation.roc import auc, false_positive_budget, roc_curve, tpr_at_fpr
 from diffmia.evaluation.spec import EvaluationSpec
+from diffmia.evaluation.support import judged_samples
 from diffmia.evaluation.thresholds import attack_success_rate, draw_thresholds
-from diffmia.finite import check_finite
-
-_SHOWN_FROM = 1  # false positives that the FPR allows: below, a TPR at it is not a number
-_RELIABLE_FROM = 10  # below, it rests on a handful of samples
 
 
 @dataclass(frozen=True)
@@ -58,45 +54,18 @@ def evaluate(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> list[dict
     DiffmiaError
         If a class has fewer than two samples, or a score is NaN or Inf.
     """
-    judged = scores[scores["role"] == "eval"].sort_values("sample_id")
-    member = judged["member"].to_numpy(dtype=bool)
-    n_members, n_non_members = int(member.sum()), int((~member).sum())
-    if min(n_members, n_non_members) < 2:
-        raise DiffmiaError(
-            f"scores with role 'eval' hold {n_members} members and {n_non_members} non-members: both need two or more"
-        )
-    variants = ["base"] if judged["oms"].isna().all() else ["base", "oms"]
-    for variant in variants:
-        check_finite(judged[variant].to_numpy(np.float64, na_value=np.nan), judged["sample_id"], f"{variant} scores")
-
-    columns = {variant: judged[variant].to_numpy(dtype=np.float64) for variant in variants}
-    estimates = _estimates(columns, member, spec, seed)
+    judged = judged_samples(scores)
+    columns = {variant: judged.column(variant, f"{variant} scores") for variant in judged.variants}
     metrics = ["auc", "asr", *(f"tpr_at_{100 * alpha:g}_fpr" for alpha in spec.fprs)]
-    budgets = [np.inf, np.inf, *(false_positive_budget(n_non_members, alpha) for alpha in spec.fprs)]
+    budgets = [np.inf, np.inf, *(false_positive_budget(judged.n_non_members, alpha) for alpha in spec.fprs)]
     rows = []
-    for variant, estimate in estimates.items():
+    for variant, estimate in _estimates(columns, judged.member, spec, seed).items():
         std = estimate.replicates.std(axis=0, ddof=1)
         std[metrics.index("asr")] = estimate.asr_per_draw.std(ddof=1)
         low, high = percentile_interval(estimate.replicates, spec.confidence)
-        numbers = 100.0 * np.array([estimate.value, std, low, high, estimate.realised_fpr])
-        numbers[:, [budget < _SHOWN_FROM for budget in budgets]] = np.nan
-        for metric, budget, column in zip(metrics, budgets, numbers.T.tolist(), strict=True):
-            value, spread, ci_low, ci_high, realised_fpr = column
-            rows.append(
-                {
-                    "variant": variant,
-                    "metric": metric,
-                    "value": value,
-                    "std": spread,
-                    "ci_low": ci_low,
-                    "ci_high": ci_high,
-                    "p_value": estimate.p_value if metric == "auc" else np.nan,
-                    "n_members": n_members,
-                    "n_non_members": n_non_members,
-                    "realised_fpr": realised_fpr,
-                    "reliable": budget >= _RELIABLE_FROM,
-                }
-            )
+        numbers = [estimate.value, std, low, high, estimate.realised_fpr]
+        p_values = [estimate.p_value if metric == "auc" else np.nan for metric in metrics]
+        rows += judged.rows(variant, metrics, numbers, p_values, budgets)
     return rows
 
 
@@ -104,13 +73,12 @@ def _estimates(
     columns: dict[str, np.ndarray], member: np.ndarray, spec: EvaluationSpec, seed: int
 ) -> dict[str, _Estimate]:
     """Estimates of each column of scores (n,) and, where base and oms are both there, of delta; rates in [0, 1]."""
-    (bootstrap_seed,) = np.random.SeedSequence(seed).spawn(1)  # a stream apart from that of the threshold draws
     draws = {
         variant: draw_thresholds(scores, member, seed, spec.threshold_fraction, spec.threshold_repeats)
         for variant, scores in columns.items()
     }
     weighted = [WeightedMetrics(scores, member, draws[variant], spec.fprs) for variant, scores in columns.items()]
-    replicates = bootstrap(weighted, member, spec.bootstrap, bootstrap_seed)
+    replicates = bootstrap(weighted, member, spec.bootstrap, bootstrap_stream(seed))
 
     estimates = {}
     for (variant, scores), of_variant in zip(columns.items(), replicates, strict=True):

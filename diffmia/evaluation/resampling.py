@@ -7,7 +7,7 @@ difference is that of a paired comparison.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -15,6 +15,12 @@ from diffmia.evaluation.roc import balanced_accuracy, false_positive_budget, tie
 from diffmia.evaluation.thresholds import Draws
 
 _CHUNK_ELEMENTS = 2**18  # weights held at once: 2 MiB, which stays in the cache
+
+
+def bootstrap_stream(seed: int) -> np.random.SeedSequence:
+    """Seed of the resamples of everything that is judged with an evaluation seed; apart from that of its draws."""
+    (stream,) = np.random.SeedSequence(seed).spawn(1)
+    return stream
 
 
 def stratified_weights(
@@ -88,13 +94,16 @@ class WeightedMetrics:
 
 
 def bootstrap(
-    metrics: Sequence[WeightedMetrics],
+    metrics: Sequence[Callable[[np.ndarray], np.ndarray]],
     member: np.ndarray,
     replicates: int,
     seed: int | np.random.SeedSequence,
     chunk_elements: int = _CHUNK_ELEMENTS,
 ) -> np.ndarray:
-    """Metrics of every variant on the same resamples of `member` (n,), float64 array (V, replicates, S)."""
+    """Metrics of every variant on the same resamples of `member` (n,), float64 array (V, replicates, S).
+
+    Each of `metrics` takes weights (b, n) to S numbers of each resample (b, S), as `WeightedMetrics` does.
+    """
     chunks = stratified_weights(member, replicates, seed, chunk_elements)
     per_chunk = [[metric(weights) for metric in metrics] for weights in chunks]
     return np.concatenate(per_chunk, axis=1)

@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from diffmia.atomic import atomic_path
 from diffmia.attacks.base import AttackSpec
+from diffmia.evaluation.decisions import evaluate_decisions, nominal_fprs, not_applicable_rows
 from diffmia.evaluation.metrics import evaluate
+from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, attack_of, join_flags
 from diffmia.evaluation.spec import EvaluationSpec
-from diffmia.layout import by_id_and_seed
+from diffmia.layout import id_and_seed
 from diffmia.scoring import read_scores
+
+if TYPE_CHECKING:
+    from diffmia.config import Config
 
 KEYS = ["target", "dataset", "split_hash", "seed", "attack", "variant", "timestep", "norm"]
 VALUES = ["metric", "value", "std", "ci_low", "ci_high", "p_value", "n_members", "n_non_members", "realised_fpr"]
 COLUMNS = [*KEYS, *VALUES, "reliable", "access", "supervision", "flags", "queries"]
 COST_KEYS = ["target", "dataset", "seed", "attack", "variant", "queries"]
-COST_COLUMNS = [*COST_KEYS, "seconds", "seconds_of_pass", "samples", "device"]
+COST_COLUMNS = [*COST_KEYS, "seconds", "seconds_of_pass", "samples", "device", "seconds_learning", "device_learning"]
 
 
 def evaluate_scores(
     attack: AttackSpec, spec: EvaluationSpec, t: int | None, job: dict, scores: Path, split: Path, out: Path
 ) -> None:
-    """Judge one attack's scores and write its rows of `metrics.csv`; `job` names target, dataset, attack and seeds."""
+    """Judge one attack's scores and write its rows of `metrics.csv`; `job` names target, dataset, attack and seeds.
+
+    Where the attack makes decisions of its own, the rows with its id judge them, and those whose id ends with `ROC`
+    judge its score.
+    """
     manifest = json.loads(Path(split).read_text())
-    rows = evaluate(read_scores(scores, manifest["split_hash"]), spec, job["seed"])
+    frame = read_scores(scores, manifest["split_hash"])
+    rows = {job["attack"]: evaluate(frame, spec, job["seed"])}
+    if nominal_fprs(frame):
+        own = evaluate_decisions(frame, spec, job["seed"]) + not_applicable_rows(frame, _not_applicable(scores))
+        rows = {job["attack"]: own, job["attack"] + ROC: rows[job["attack"]]}
     queries = attack.queries(t)
     described = [
         {
@@ -34,46 +49,100 @@ def evaluate_scores(
             "dataset": job["dataset"],
             "split_hash": manifest["split_hash"],
             "seed": job["run_seed"],
-            "attack": job["attack"],
+            "attack": row_id,
             "timestep": t,
             "norm": attack.norm,
             "access": attack.access,
             "supervision": attack.supervision,
-            "flags": " ".join(attack.flags(row["variant"])),
             "queries": queries["base" if row["variant"] == "base" else "oms"],
             **row,
+            "flags": join_flags([*attack.flags(row["variant"]), *row.get("flags", [])]),
         }
-        for row in rows
+        for row_id, of_id in rows.items()
+        for row in of_id
     ]
     write_csv(pd.DataFrame(described, columns=COLUMNS), out)
 
 
-def aggregate_metrics(parts: list[Path], out: Path) -> None:
-    """All rows of a run in one file, in the order of `parts`."""
-    write_csv(pd.concat([pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts]), out)
+def _not_applicable(scores: Path) -> dict[str, str]:
+    """Why the attack could not learn some of its decisions, by their names, as its score file says."""
+    return json.loads(pq.read_schema(scores).metadata.get(b"not_applicable", b"{}"))
 
 
-def aggregate_cost(metrics: Path, passes: list[Path], out: Path) -> None:
-    """What each row of `metrics.csv` cost: its queries, and its share by queries of the seconds of the residual pass.
+def aggregate_metrics(parts: list[Path], config: Config, out: Path) -> None:
+    """All rows of a run in one file, in the order of `parts`, and last a row for each attack that was left out."""
+    judged = [pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts]
+    write_csv(pd.concat([*judged, _left_out(config)]), out)
 
-    `passes` are the provenance files of the passes. Seconds are those of the machine it ran on.
+
+def _left_out(config: Config) -> pd.DataFrame:
+    """A row without a value for each (target, attack) of the run that is not done, with what the target lacks."""
+    rows = [
+        {
+            "target": target,
+            "dataset": config.split_of(target).dataset,
+            "seed": seed,
+            "attack": attack,
+            "variant": variant,
+            "timestep": config.timestep(attack, target),
+            "norm": config.attacks[attack].norm,
+            "metric": "auc",
+            "reliable": False,
+            "access": config.attacks[attack].access,
+            "supervision": config.attacks[attack].supervision,
+            "flags": f"{NOT_APPLICABLE}: {lack}",
+        }
+        for (target, attack), lack in config.left_out.items()
+        for seed in config.run.seeds
+        for variant in ("base", "oms")
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def aggregate_cost(metrics: Path, passes: list[Path], scores: list[Path], config: Config, out: Path) -> None:
+    """What each row of `metrics.csv` cost alone.
+
+    `seconds`: its share, by queries, of the seconds of the pass it reads; a backward pass counts as two queries.
+    `seconds_learning`: what fitting and scoring the variant took, 0 for attacks that do not learn; rows of an attack's
+    ROC share it with those of its decisions. What shadow targets took is not in it. Seconds are those of the devices.
+
+    Parameters
+    ----------
+    metrics : path
+        `metrics.csv` of the run.
+    passes, scores : list of path
+        Provenance files of passes, `results/{answers}/{target}/seed{n}.meta.json`, and of score files,
+        `results/scores/{target}/seed{n}/{attack}.meta.json`.
+    config : Config
+    out : path
     """
+    asked = {(path.parts[-3], *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, passes)}
+    scored = {(_attack_named(path), *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, scores)}
     rows = pd.read_csv(metrics)
-    facts_of = {key: json.loads(path.read_text()) for key, path in by_id_and_seed(passes).items()}
-    rows = rows[rows["variant"] != "delta"].drop_duplicates(["target", "seed", "attack", "variant"])
+    rows = rows[(rows["variant"] != "delta") & rows["queries"].notna()]  # what was left out cost nothing
+    rows = rows.drop_duplicates(["target", "seed", "attack", "variant"])
     records = []
     for row in rows.itertuples():
-        facts = facts_of[row.target, row.seed]
+        attack = attack_of(row.attack, config.attacks)
+        facts = asked[config.attacks[attack].answers, row.target, row.seed]
+        learned = scored[attack, row.target, row.seed]
+        seconds_learning = learned.get("seconds_learning", {}).get(row.variant, 0.0)
         records.append(
             {
                 **{key: getattr(row, key) for key in COST_KEYS},
-                "seconds": round(facts["seconds"] * row.queries / facts["queries_per_sample"], 3),
+                "seconds": round(facts["seconds"] * row.queries / facts["evaluations_per_sample"], 3),
                 "seconds_of_pass": round(facts["seconds"], 3),
                 "samples": facts["samples"],
                 "device": facts["device"],
+                "seconds_learning": round(seconds_learning, 3),
+                "device_learning": learned["device"] if "seconds_learning" in learned else None,
             }
         )
     write_csv(pd.DataFrame(records, columns=COST_COLUMNS), out)
+
+
+def _attack_named(scores: Path) -> str:
+    return scores.name.removesuffix(".meta.json")
 
 
 def write_csv(table: pd.DataFrame, out: Path) -> None:

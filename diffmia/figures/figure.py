@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 
 from diffmia.atomic import atomic_path
 from diffmia.evaluation.spec import EvaluationSpec
+from diffmia.figures.attacks import ShownAttack
 
 STYLE = {
     "font.size": 10,
@@ -29,10 +29,6 @@ STYLE = {
 
 MEMBER, NON_MEMBER, NEUTRAL = "#0072B2", "#E69F00", "#666666"
 
-# told apart with any kind of colour vision (Okabe & Ito 2008; Tol 2021)
-_COLOURS = {"naive": "#0072B2", "secmi": "#D55E00", "pia": "#009E73", "pian": "#CC79A7"}
-_OTHER_COLOURS = ("#332288", "#88CCEE", "#999933", "#882255", "#DDCC77", "#661100")
-
 
 @dataclass(frozen=True)
 class FigureData:
@@ -45,13 +41,15 @@ class FigureData:
     seeds : sequence of int
         Run seeds.
     attacks : dict
-        Labels by id, in the order of the run, without those that are another reading of one.
+        By id, in the order of the run, without those that are another reading of one.
     scores : dict
         Score files by (attack, seed).
     label_names : Series
         Name of the class by sample_id.
     losses : dict
         `training_loss.csv` by seed.
+    metrics, cost : DataFrame
+        `metrics.csv` and `cost.csv` of the run, all its targets and attacks.
     evaluation : EvaluationSpec
         How scores are judged.
     evaluation_seeds : dict
@@ -61,10 +59,12 @@ class FigureData:
     target: str
     title: str
     seeds: Sequence[int]
-    attacks: dict[str, str] = field(default_factory=dict)
+    attacks: dict[str, ShownAttack] = field(default_factory=dict)
     scores: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
     label_names: pd.Series = field(default_factory=lambda: pd.Series(dtype=str))
     losses: dict[int, pd.DataFrame] = field(default_factory=dict)
+    metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
+    cost: pd.DataFrame = field(default_factory=pd.DataFrame)
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     evaluation_seeds: dict[int, int] = field(default_factory=dict)
 
@@ -74,24 +74,23 @@ class FigureData:
         return scores[scores["role"] == "eval"].sort_values("sample_id", ignore_index=True)
 
     def sizes(self, seeds: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Members and non-members judged at each of the seeds."""
-        members = [self.judged(next(iter(self.attacks)), seed)["member"].to_numpy(dtype=bool) for seed in seeds]
+        """Members and non-members that each attack is judged on at each of the seeds: fewer where it is told labels."""
+        members = [self.judged(attack, seed)["member"].to_numpy(bool) for attack in self.attacks for seed in seeds]
         return [int(of.sum()) for of in members], [int((~of).sum()) for of in members]
 
     def heading(self, seeds: Sequence[int]) -> str:
-        """Title of a figure of some of the seeds: the target, how many samples were judged, and the seeds."""
-        members, non_members = map(_span, self.sizes(seeds))
-        return f"{self.title}\n{members} members, {non_members} non-members, {seeds_text(seeds)}"
+        """`heading` of a figure of scores of some of the seeds."""
+        return heading(self.title, *self.sizes(seeds), seeds)
+
+
+def heading(title: str, members: Sequence[int], non_members: Sequence[int], seeds: Sequence[int]) -> str:
+    """Title of a figure: the target, how many samples were judged, and the seeds."""
+    return f"{title}\n{_span(members)} members, {_span(non_members)} non-members, {seeds_text(seeds)}"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
     """`seed 0`, or `seeds 0, 1, 2`."""
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-
-
-def colour_of(attack: str) -> str:
-    """The colour of an attack in every figure, whatever else is selected: it depends on the id alone."""
-    return _COLOURS.get(attack) or _OTHER_COLOURS[zlib.crc32(attack.encode()) % len(_OTHER_COLOURS)]
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -115,7 +114,7 @@ def has_oms(scores: pd.DataFrame) -> bool:
     return not np.isnan(scores["oms"].to_numpy(dtype=float, na_value=np.nan)).all()
 
 
-def _span(counts: list[int]) -> str:
+def _span(counts: Sequence[int]) -> str:
     low, high = min(counts), max(counts)
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 

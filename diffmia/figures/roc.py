@@ -6,11 +6,14 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 
 from diffmia.evaluation.roc import auc, roc_curve
-from diffmia.figures.figure import NEUTRAL, STYLE, FigureData, colour_of, has_oms, new_figure, sentence
+from diffmia.figures.attacks import VARIANTS, colour_of
+from diffmia.figures.decisions import mark_decisions
+from diffmia.figures.figure import NEUTRAL, STYLE, FigureData, has_oms, new_figure, sentence
 
-_LINESTYLES = {"base": ":", "oms": "-"}
+_LINES = {"base": (":", 0.8), "oms": ("-", 1)}  # style, and how wide
 _RELIABLE_FROM = 10  # false positives; the tables mark a TPR that rests on fewer
 
 
@@ -22,7 +25,7 @@ def draw_roc(data: FigureData) -> Figure:
         figure, axes = _panel(data)
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
         _draw(axes, data)
-        figure.legend(loc="outside right center")
+        _legend(figure, axes, data)
     return figure
 
 
@@ -39,24 +42,25 @@ def draw_roc_log(data: FigureData) -> Figure:
         _draw(axes, data, drawstyle="steps-post")
         name = f"† fewer than {_RELIABLE_FROM} false positives"
         axes.axvspan(least_fpr, min(1, _RELIABLE_FROM / min(non_members)), color="0.92", zorder=0, label=name)
-        figure.legend(loc="outside right center")
+        _legend(figure, axes, data)
     return figure
 
 
 def _panel(data: FigureData) -> tuple[Figure, Axes]:
-    figure = new_figure(7.2, 4.6)
+    figure = new_figure(8.6, 4.8)
     figure.suptitle(data.heading(data.seeds))
     axes = figure.add_subplot(xlabel="False positive rate", ylabel="True positive rate")
     return figure, axes
 
 
 def _draw(axes: Axes, data: FigureData, **line: str) -> None:
-    width = 1.8 if len(data.seeds) == 1 else 0.9
-    for attack, label in data.attacks.items():
+    width = 1.7 if len(data.seeds) == 1 else 0.9
+    for attack, shown in data.attacks.items():
         per_seed = [data.judged(attack, seed) for seed in data.seeds]
-        for variant, style in _LINESTYLES.items():
+        for variant in VARIANTS:
             if variant == "oms" and not has_oms(per_seed[0]):
                 continue
+            style, weight = _LINES[variant]
             rocs = [
                 roc_curve(
                     scores.loc[scores["member"], variant].to_numpy(), scores.loc[~scores["member"], variant].to_numpy()
@@ -64,16 +68,21 @@ def _draw(axes: Axes, data: FigureData, **line: str) -> None:
                 for scores in per_seed
             ]
             mean = 100 * np.mean([auc(roc) for roc in rocs])
-            name = f"{label}{' +OMS' * (variant == 'oms')}, {'mean ' * (len(rocs) > 1)}AUC {mean:.2f}"
+            name = f"{shown.name(variant)}, {'mean ' * (len(rocs) > 1)}AUC {mean:.2f}{shown.threat_model}"
             for i, roc in enumerate(rocs):
                 axes.plot(
                     roc.fpr,
                     roc.tpr,
                     linestyle=style,
-                    linewidth=width,
+                    linewidth=weight * width,
                     color=colour_of(attack),
                     label=name if i == 0 else None,
                     **line,
                 )
     chance = np.geomspace(1e-6, 1, 100)  # dense, so that it is right on either kind of axis
     axes.plot(chance, chance, color=NEUTRAL, linewidth=0.8, linestyle=(0, (6, 4)), label="Chance, AUC 50")
+
+
+def _legend(figure: Figure, axes: Axes, data: FigureData) -> None:
+    entries = list(zip(*axes.get_legend_handles_labels(), strict=True)) + mark_decisions(axes, data)
+    figure.legend(*zip(*entries, strict=True), loc="outside right center", handler_map={tuple: HandlerTuple(None)})

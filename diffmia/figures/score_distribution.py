@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from diffmia.evaluation.thresholds import Draws
+from diffmia.figures.attacks import VARIANTS, ShownAttack
 from diffmia.figures.corrections import corrections, threshold_draws
 from diffmia.figures.figure import MEMBER, NEUTRAL, NON_MEMBER, STYLE, FigureData, has_oms, new_figure, sentence
 
@@ -28,14 +29,14 @@ def draw(data: FigureData) -> Figure:
         figure = new_figure(12, 0.9 + 2.7 * len(data.attacks))
         figure.suptitle(data.heading([seed]))
         panels = figure.subplots(len(data.attacks), 3, squeeze=False)
-        for row, (attack, label) in zip(panels, data.attacks.items(), strict=True):
+        for row, (attack, shown) in zip(panels, data.attacks.items(), strict=True):
             scores = data.judged(attack, seed)
-            names = {"base": label, "oms": f"{label} +OMS"} if has_oms(scores) else {"base": label}
-            for axes, (variant, name) in zip(row, names.items(), strict=False):
+            variants = VARIANTS if has_oms(scores) else VARIANTS[:1]
+            for axes, variant in zip(row, variants, strict=False):
                 draws = threshold_draws(scores, variant, data.evaluation, data.evaluation_seeds[seed])
-                _histogram(axes, scores[variant].to_numpy(), scores["member"].to_numpy(dtype=bool), draws)
-                axes.set_title(name, fontweight="bold")
-            if "oms" in names:
+                _histogram(axes, scores[variant].to_numpy(), scores["member"].to_numpy(dtype=bool), draws, shown)
+                axes.set_title(shown.name(variant) + shown.threat_model, fontweight="bold")
+            if "oms" in variants:
                 changes = corrections(scores, data.evaluation, data.evaluation_seeds[seed])
                 _corrected_classes(row[2], changes, data.label_names)
             else:
@@ -55,8 +56,14 @@ def robust_range(scores: np.ndarray) -> tuple[float, float]:
     return float(max(scores.min(), lower - reach)), float(min(scores.max(), upper + reach))
 
 
-def _histogram(axes: Axes, scores: np.ndarray, member: np.ndarray, draws: Draws) -> None:
-    low, high = robust_range(scores)
+def _are_probabilities(scores: np.ndarray, shown: ShownAttack) -> bool:
+    """Whether scores (n,) are what a classifier predicts: it was told who is a member, and they lie in [0, 1]."""
+    return shown.supervision not in ("none", "auxiliary") and scores.min() >= 0 and scores.max() <= 1
+
+
+def _histogram(axes: Axes, scores: np.ndarray, member: np.ndarray, draws: Draws, shown: ShownAttack) -> None:
+    probabilities = _are_probabilities(scores, shown)
+    low, high = (0, 1) if probabilities else robust_range(scores)  # probabilities heap at the ends, far from quartiles
     edges = np.histogram_bin_edges(scores, _BINS, (low, high))
     for of_class, name, colour in ((member, "Members", MEMBER), (~member, "Non-members", NON_MEMBER)):
         weights = np.full(of_class.sum(), 100 / of_class.sum())  # shares, so that unequal sets can be compared
@@ -68,7 +75,8 @@ def _histogram(axes: Axes, scores: np.ndarray, member: np.ndarray, draws: Draws)
         axes.axvline(np.median(thresholds), color="black", linewidth=1.2, linestyle="--", label=name)
     axes.set_xlim(edges[0], edges[-1])
     outside = np.mean((scores < low) | (scores > high))
-    axes.set_xlabel("score" + (f" ({100 * outside:.1f} % of the samples lie outside)" if outside else ""))
+    name = "predicted probability of a non-member" if probabilities else "score"
+    axes.set_xlabel(name + (f" ({100 * outside:.1f} % of the samples lie outside)" if outside else ""))
     axes.set_ylabel("% of each set")
 
 

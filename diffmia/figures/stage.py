@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import ImportString, TypeAdapter
 
 from diffmia.figures import FIGURES
+from diffmia.figures.attacks import ShownAttack
 from diffmia.figures.figure import FigureData, save
 from diffmia.layout import id_and_seed
 
@@ -24,20 +25,25 @@ def plot_figure(
     job: dict,
     scores: Sequence[Path],
     losses: Sequence[Path],
+    aggregates: Sequence[Path],
     samples: Path,
     out: Any,
 ) -> None:
-    """Write `out.png` and `out.pdf` of a figure; `job` has the attacks shown, by id, and the evaluation seeds."""
+    """Write `out.png` and `out.pdf` of a figure; `job` has the attacks it shows, by id, and the seeds.
+
+    `scores`, `losses` and `aggregates` (metrics.csv, cost.csv) are empty where the figure does not read them.
+    """
     draw = TypeAdapter(ImportString).validate_python(FIGURES[name].function)
     data = FigureData(
         target=target,
         title=target,
-        seeds=config.run.seeds,
-        attacks=dict(job["attacks"]),
+        seeds=job["seeds"],
+        attacks={attack: ShownAttack(**shown) for attack, shown in job["attacks"]},
         scores={(Path(path).stem, id_and_seed(path)[1]): pd.read_parquet(path) for path in scores},
         label_names=pd.read_parquet(samples).set_index("sample_id")["label_name"],
         losses={id_and_seed(path)[1]: pd.read_csv(path) for path in losses},
+        **{Path(path).stem: pd.read_csv(path) for path in aggregates},
         evaluation=config.evaluation,
-        evaluation_seeds={int(seed): child for seed, child in job["seeds"].items()},
+        evaluation_seeds={int(seed): child for seed, child in job["evaluation_seeds"].items()},
     )
     save(draw(data), out.png, out.pdf)

@@ -54,6 +54,17 @@ class TargetSpec(Spec):
     )
     shards: PositiveInt = Field(1, description="Jobs the residual pass is cut into; changes no number")
     batch_size: PositiveInt = Field(256, description="Samples per model call in the residual pass; changes no number")
+    gradient_batch_size: PositiveInt = Field(
+        4, description="Samples per backward pass, each at every timestep, in the gradient pass; changes no number"
+    )
+    null_targets: NonNegativeInt = Field(
+        0,
+        description="Number of further targets like it, <id>__null, <id>__null1, ..., each trained on a random half of "
+        "the auxiliary samples: the first is its null control, and attacks may learn from all as shadow targets",
+    )
+    auxiliary_half: NonNegativeInt | None = Field(
+        None, description="Which random half of the auxiliary samples it is trained on in place of the members, if any"
+    )
 
     @abstractmethod
     def load(self, folder: Path) -> Denoiser:
@@ -76,6 +87,9 @@ class TrainedTarget(TargetSpec):
 
 class ImportedTarget(TargetSpec):
     """A target that was trained elsewhere."""
+
+    auxiliary_half: None = Field(None, description="Only targets that are trained here are trained on something else")
+    null_targets: Literal[0] = Field(0, description="Only targets that are trained here have others like them")
 
     @abstractmethod
     def inputs(self) -> list[str]:

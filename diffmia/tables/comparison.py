@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diffmia.tables.measured import KEYS, METRICS, MISSING, VARIANTS, cell, notes, number, over_seeds
+from diffmia.tables.measured import KEYS, METRICS, MISSING, VARIANTS, cell, flagged, number, over_seeds
+from diffmia.tables.notes import notes
 from diffmia.tables.table import Table, TableInputs
+from diffmia.tables.threat_model import COLUMNS, caption, threat_model, with_threat_model
+
+if TYPE_CHECKING:
+    from diffmia.config import Config
 
 _TITLE = "Published and measured"
 
@@ -36,18 +41,21 @@ def fill(inputs: TableInputs) -> Table:
         .merge(over_seeds(inputs.metrics), on=KEYS, how="left")
     )
     data.insert(data.columns.get_loc("value") + 1, "difference", data["value"] - data["published"])
+    data = with_threat_model(data, config)
     if data.empty:
         note = "No target of the run says that it reproduces published numbers (published_as) of the run's attacks."
         return Table("comparison", _TITLE, pd.DataFrame(), data, [note])
-    cells = pd.DataFrame([_printed(row, config.attacks[row.attack].label) for row in data.itertuples()])
+    cells = pd.DataFrame([_printed(row, config) for row in data.itertuples()])
     chosen = {key: data[key].unique() for key in ("target", "attack")}
     rows = inputs.metrics[inputs.metrics[list(chosen)].isin(chosen).all(axis="columns")]
     remarks = [
         "Difference: measured − published, in percentage points. Published numbers come without an interval, and "
         "their model saw another split. n: members / non-members; ? where the paper's are not on record here.",
-        *notes(rows, config, cells),
+        *notes(rows, config, chosen["attack"], cells),
     ]
-    return Table("comparison", _TITLE, cells, data.rename(columns={"value": "measured"}), remarks, text_columns=4)
+    title = caption(_TITLE, chosen["attack"], config)
+    text_columns = 4 + len(COLUMNS)
+    return Table("comparison", title, cells, data.rename(columns={"value": "measured"}), remarks, 1, text_columns)
 
 
 def _read(name: str) -> pd.DataFrame:
@@ -55,13 +63,15 @@ def _read(name: str) -> pd.DataFrame:
         return pd.read_csv(file, dtype={"n_members": "Int64", "n_non_members": "Int64"})
 
 
-def _printed(row: Any, label: str) -> dict[str, str]:
+def _printed(row: Any, config: Config) -> dict[str, str]:
     difference = MISSING if pd.isna(row.difference) else number(row.difference, signed=True)
-    flags = f" ({row.flags})" if isinstance(row.flags, str) and row.flags else ""
+    name = " ".join(filter(None, [config.attacks[row.attack].label, VARIANTS[row.variant]]))
+    model = threat_model(row.attack, config) if row.variant == "base" else [""] * len(COLUMNS)
     return {
         "Target": row.target,
         "Published as": f"{row.paper.upper()} table {row.table}, {row.published_target}",
-        "Attack": " ".join(filter(None, [label, VARIANTS[row.variant]])) + flags,
+        "Attack": name + flagged([row.flags]),
+        **dict(zip(COLUMNS, model, strict=True)),
         "Metric": METRICS[row.metric],
         "Published": number(row.published),
         "Measured": cell(row),

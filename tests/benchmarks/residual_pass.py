@@ -25,10 +25,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffmia.config import Config, load_config
 from diffmia.denoiser import Denoiser
 from diffmia.images import open_images, to_unit_range
-from diffmia.jobs import probes_of
-from diffmia.residual_engine import ResidualPass, count_queries, run_pass
-from diffmia.residual_store import ResidualStore
-from diffmia.residual_table import Samples
+from diffmia.jobs import questions_of
+from diffmia.passes.engine import ModelPass, run_pass
+from diffmia.passes.residuals import answer, count_evaluations
+from diffmia.passes.store import PieceStore
+from diffmia.passes.table import Samples
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = {"ddpm_digits": (1, 8, 8), "ddpm_digits_smoke": (1, 8, 8), "ddpm_cifar10": (3, 32, 32)}
@@ -49,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def run(config: Config, target: str, n: int) -> dict[str, float]:
     """A pass over `n` samples with all attacks defined for `target`; returns what it took."""
-    spec, shape, probes = config.targets[target], SHAPES[target], probes_of(config, target)
+    spec, shape, probes = config.targets[target], SHAPES[target], questions_of(config, "residuals", target)
     torch.manual_seed(0)
     model = spec.build(shape).eval().requires_grad_(False)
     batch_size = min(spec.batch_size, n)
@@ -59,16 +60,16 @@ def run(config: Config, target: str, n: int) -> dict[str, float]:
         images = open_images(path)
         samples = Samples(images, np.arange(n), np.full(n, "member"), np.zeros(n, np.int64))
         flop = count_flop(model, images[:batch_size])  # which warms the model up, too
-        residual_pass = ResidualPass(model, probes, 0, batch_size, CPU)
+        model_pass = ModelPass(model, probes, answer, 0, batch_size, CPU)
         start = time.perf_counter()
-        run_pass(residual_pass, samples, ResidualStore(Path(folder, "store"), {}), Path(folder, "table.parquet"), {})
+        run_pass(model_pass, samples, PieceStore(Path(folder, "store"), {}), Path(folder, "table.parquet"), {})
         seconds = time.perf_counter() - start
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
-        "queries": count_queries(probes),
+        "queries": count_evaluations(probes),
         "seconds": seconds,
-        "inside": residual_pass.denoiser.seconds / seconds,
-        "flop": flop / batch_size * residual_pass.denoiser.queries,
+        "inside": model_pass.denoiser.seconds / seconds,
+        "flop": flop / batch_size * model_pass.denoiser.queries,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_target():
     """Spec of a DDPM target with an 8x8 U-Net of a few thousand weights, dropout included."""
     from diffmia.models.ddpm_unet import DDPMUNet

@@ -14,7 +14,7 @@ from diffmia.config import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 
-TRAINING_PINNED = (1, "8a0df707ffc3216e")
+TRAINING_PINNED = (1, "9ab863e5be404ed2")
 
 PACKAGE = {
     "__init__": "",
@@ -113,15 +113,15 @@ class TestWhatMovesIt:
     ("stage", "inside", "outside"),
     [
         (
-            "residual_engine",
-            {"noise_search", "schedules", "noise", "probes", "residual_store", "residual_table", "finite"},
-            {"training", "scoring", "splits", "config"},
+            "passes.residuals",
+            {"noise_search", "schedules", "noise", "probes"},
+            {"training", "scoring", "splits", "config", "gradient_norms", "passes.gradients"},
         ),
-        ("scoring", {"attacks.base", "probes", "finite"}, {"training", "residual_engine", "noise_search", "splits"}),
+        ("scoring", {"attacks.base", "probes", "finite"}, {"training", "passes.engine", "noise_search", "splits"}),
         ("evaluation.stage", {"evaluation.roc", "evaluation.thresholds", "evaluation.resampling"}, {"noise_search"}),
         ("datasets.prepare", {"datasets.base", "datasets.download"}, {"splits", "datasets.cifar10"}),
         ("models.ddpm_unet", {"models.networks.unet", "schedules", "denoiser"}, {"training"}),
-        ("training", {"models.base", "images", "denoiser"}, {"residual_engine", "noise_search", "runtime"}),
+        ("training", {"models.base", "images", "denoiser"}, {"passes.engine", "noise_search", "runtime"}),
     ],
 )
 def test_what_a_stage_rests_on(stage, inside, outside):
@@ -151,8 +151,10 @@ def texts():
         **{f"dataset {name}": jobs.dataset_job(config, "prepare_dataset", name) for name in config.datasets},
         "split": jobs.split_job(config, "digits", 0),
         "training": jobs.training_job(config, target, 0),
-        "residuals": jobs.residual_job(config, "compute_residuals", target, 0),
+        "residuals": jobs.pass_job(config, "ask_target", "residuals", target, 0),
+        "gradients": jobs.pass_job(config, "ask_target", "gradients", target, 0),
         "score": jobs.score_job(config, target, "naive"),
+        **{f"learning {a}": jobs.learning_job(config, target, a, 0) for a in ("gsa_concat", "quantile", "secmi_nns")},
         "evaluation": jobs.evaluation_job(config, target, "naive", 0),
         "metrics": jobs.selection_job(config, "aggregate_metrics", "diffmia.evaluation.stage"),
         **{f"table {name}": jobs.table_job(config, name) for name in config.run.tables},
@@ -165,11 +167,21 @@ def texts():
     [
         ("diffmia/datasets/digits.py", "dataset digits"),
         ("diffmia/datasets/prepare.py", "dataset .*"),
-        ("diffmia/splits.py", "split|residuals|table tablec1"),
-        ("diffmia/noise.py", "residuals"),
-        ("diffmia/noise_search.py", "residuals"),
-        ("diffmia/schedules.py", "residuals"),
-        ("diffmia/models/networks/unet.py", "residuals"),
+        ("diffmia/splits.py", "split|residuals|gradients|learning .*|table tablec1"),
+        ("diffmia/noise.py", "residuals|gradients"),
+        ("diffmia/noise_search.py", "residuals|gradients"),
+        ("diffmia/schedules.py", "residuals|gradients"),
+        ("diffmia/models/networks/unet.py", "residuals|gradients"),
+        ("diffmia/gradient_norms.py", "gradients"),
+        ("diffmia/passes/gradients.py", "gradients"),
+        ("diffmia/passes/residuals.py", "residuals"),
+        ("diffmia/passes/engine.py", "residuals|gradients"),
+        ("diffmia/learning.py", "learning .*"),
+        ("diffmia/attacks/gsa.py", "learning gsa_concat"),
+        ("diffmia/attacks/networks/boosting.py", "learning gsa_concat"),
+        ("diffmia/attacks/networks/resnet.py", "learning (quantile|secmi_nns)"),
+        ("diffmia/attacks/conformal.py", "learning quantile"),
+        ("scripts/learn_attack.py", "learning .*"),
         ("diffmia/attacks/residual.py", "score|evaluation"),  # the rows of metrics.csv have its queries and flags
         ("diffmia/evaluation/delong.py", "evaluation|metrics"),
         ("diffmia/tables/tablec1.py", "table tablec1"),

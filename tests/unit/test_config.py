@@ -12,7 +12,8 @@ import yaml
 from diffmia.config import SCHEMA_PATH, json_schema, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
-from diffmia.jobs import probes_of
+from diffmia.jobs import learned_from, questions_of
+from diffmia.probes import Probe
 from diffmia.tables import TABLES
 
 SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
@@ -20,7 +21,8 @@ ABSENT = object()
 
 TOP = "Accepted: run, device, datasets, splits, targets, attacks, evaluation"
 MODEL = "Accepted: channels, layers_per_block, attention, dropout, norm_groups"
-TARGETS = "Defined: " + ", ".join(SHIPPED["targets"])
+NULL = [f"{id_}__null" for id_, of in SHIPPED["targets"].items() if "null_targets" in of]
+TARGETS = "Defined: " + ", ".join([*SHIPPED["targets"], *NULL])
 ATTACKS = "Defined: " + ", ".join(SHIPPED["attacks"])
 SPLITS = "Defined: " + ", ".join(SHIPPED["splits"])
 DATASETS = "Defined: " + ", ".join(SHIPPED["datasets"])
@@ -294,7 +296,7 @@ class TestAnAttackThatATargetCannotServe:
         raw["run"]["attacks"] = ["pia"]
         config = load_config(raw)
         assert config.refusal(attack, "ddpm_digits") == reason
-        asked = {(probe.start, probe.t) for probe in probes_of(config, "ddpm_digits")}
+        asked = {(q.start, q.t) for q in questions_of(config, "residuals", "ddpm_digits") if isinstance(q, Probe)}
         assert (config.attacks[attack].start, t) not in asked
         assert ("proximal", 200) in asked  # the others are asked
 
@@ -324,3 +326,81 @@ def test_a_model_trained_once_is_not_given_a_split_for_each_seed():
 
 def test_an_entry_twice():
     assert complaint("run.seeds", [0, 1, 0]) == "config: run.seeds: 0 is there more than once"
+
+
+class TestNullTargets:
+    """`null_targets: n` adds n targets like one, each trained on a half of the auxiliary samples."""
+
+    def test_they_are_like_it_but_for_what_they_are_trained_on(self):
+        config = load_config(changed("targets.ddpm_digits.null_targets", 2))
+        for half, id_ in enumerate(["ddpm_digits__null", "ddpm_digits__null1"]):
+            like = config.targets["ddpm_digits"]
+            assert config.targets[id_] == like.model_copy(update={"auxiliary_half": half, "published_as": {}})
+
+    def test_the_first_is_the_control_and_all_are_shadows(self):
+        config = load_config(changed("targets.ddpm_digits.null_targets", 2))
+        assert config.controls == ["ddpm_digits__null"]
+        nulls = ["ddpm_digits__null", "ddpm_digits__null1"]
+        assert learned_from(config, "ddpm_digits", "gsa_shadow") == ["ddpm_digits", *nulls]
+        assert learned_from(config, "ddpm_digits__null", "gsa_shadow") == ["ddpm_digits__null", *nulls]
+        assert learned_from(config, "ddpm_digits", "gsa_concat") == ["ddpm_digits"]
+
+    def test_every_attack_is_run_on_the_control_too(self):
+        config = load_config(SHIPPED)
+        assert config.pairs == [(t, a) for t in ("ddpm_digits", "ddpm_digits__null") for a in SHIPPED["run"]["attacks"]]
+
+    def test_a_shadow_is_asked_for_what_the_attack_needs_even_if_it_is_no_control(self):
+        raw = changed("targets.ddpm_digits.null_targets", 2)
+        raw["run"]["attacks"] = ["gsa_shadow"]
+        config = load_config(raw)
+        asked = {t: [q.loss for q in questions_of(config, "gradients", t)] for t in config.targets}
+        assert asked["ddpm_digits__null1"] == asked["ddpm_digits"] == ["base", "detached"]
+        assert asked["ddpm_cifar10"] == []
+
+    def test_there_must_be_something_to_train_them_on(self):
+        raw = changed("splits.digits.auxiliary", 0)
+        with pytest.raises(DiffmiaError, match=r"ddpm_digits\.null_targets is 1, and .* split 'digits' has none"):
+            load_config(raw)
+
+    def test_their_name_must_be_free(self):
+        raw = changed("targets.ddpm_digits__null", SHIPPED["targets"]["ddpm_digits_smoke"])
+        with pytest.raises(DiffmiaError, match="ddpm_digits__null is the name of a null target of 'ddpm_digits'"):
+            load_config(raw)
+
+    def test_a_model_trained_elsewhere_has_none(self):
+        raw = changed("targets.mine", {"family": "diffusers_ddpm", "split": "digits", "folder": "x", "null_targets": 1})
+        with pytest.raises(DiffmiaError, match=r"targets\.mine\.null_targets"):
+            load_config(raw)
+
+
+class TestWhatATargetLacks:
+    """An attack that lacks something on a target is left out there, with the reason; the rest of the run goes on."""
+
+    def test_shadows(self):
+        raw = changed("targets.ddpm_digits.null_targets", 0)
+        config = load_config(raw)
+        assert config.left_out == {
+            ("ddpm_digits", "gsa_shadow"): "needs shadow targets and has none (null_targets)",
+        }
+        assert ("ddpm_digits", "gsa_shadow") not in config.pairs
+        assert ("ddpm_digits", "gsa_concat") in config.pairs
+
+    def test_auxiliary_samples(self):
+        raw = changed("splits.digits.auxiliary", 0)
+        raw["targets"]["ddpm_digits"]["null_targets"] = raw["targets"]["ddpm_digits_smoke"]["null_targets"] = 0
+        config = load_config(raw)
+        assert {attack for _, attack in config.pairs} == set(SHIPPED["run"]["attacks"][:7])
+        asked = [question.name for question in questions_of(config, "residuals", "ddpm_digits")]
+        assert not [name for name in asked if name.endswith(":map")]
+
+    def test_nothing_left_to_run(self):
+        raw = changed("targets.ddpm_digits.null_targets", 0)
+        raw["run"]["attacks"] = ["gsa_shadow"]
+        with pytest.raises(DiffmiaError, match=r"nothing is left to run: attack 'gsa_shadow' needs shadow targets"):
+            load_config(raw)
+
+    def test_too_few_auxiliary_samples_for_any_alpha(self):
+        raw = changed("splits.digits.auxiliary", 38)  # 19 for the null target
+        raw["run"]["attacks"] = ["quantile"]
+        with pytest.raises(DiffmiaError, match=r"'quantile' .* 'ddpm_digits__null': no alpha is left .* has 19"):
+            load_config(raw)

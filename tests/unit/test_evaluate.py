@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +15,7 @@ from diffmia.evaluation.delong import auc_test, paired_auc_test
 from diffmia.evaluation.metrics import evaluate
 from diffmia.evaluation.roc import auc, roc_curve, tpr_at_fpr
 from diffmia.evaluation.spec import EvaluationSpec
+from diffmia.evaluation.stage import COST_COLUMNS, aggregate_cost
 
 SPEC = EvaluationSpec(bootstrap=200)
 NUMBERS = ["value", "std", "ci_low", "ci_high"]
@@ -191,3 +195,70 @@ def test_settings_out_of_range_are_refused(wrong):
 def test_other_fprs_name_their_metrics():
     rows = table(frame(), EvaluationSpec(bootstrap=100, fprs=(0.07, 0.005)))
     assert list(rows.loc["base"].index) == ["auc", "asr", "tpr_at_7_fpr", "tpr_at_0.5_fpr"]
+
+
+ANSWERS = {"pia": "residuals", "quantile": "residuals", "gsa": "gradients"}
+QUERIES = {"pia": (2, 3), "quantile": (12, 13), "quantile_roc": (12, 13), "gsa": (30, 40)}
+EVALUATIONS = {"residuals": 20, "gradients": 60}
+
+
+class TestCost:
+    @pytest.fixture
+    def cost(self, tmp_path):
+        """Costs of two targets and two seeds, by target, seed, attack and variant."""
+        rows, passes, scores = [], [], []
+        for place, (target, seed) in enumerate([("one", 0), ("one", 1), ("two", 0), ("two", 1)]):
+            for answers, evaluations in EVALUATIONS.items():
+                facts = {
+                    "seconds": 10.0 + place,
+                    "evaluations_per_sample": evaluations,
+                    "samples": 100,
+                    "device": answers,
+                }
+                passes.append(self.written(tmp_path / f"results/{answers}/{target}/seed{seed}.meta.json", facts))
+            for attack in ANSWERS:
+                seconds = {"base": 1.5 + place, "oms": 2.5 + place}
+                facts = {} if attack == "pia" else {"seconds_learning": seconds, "device": f"card {attack}"}
+                path = tmp_path / f"results/scores/{target}/seed{seed}/{attack}.meta.json"
+                scores.append(self.written(path, {"job": {}, **facts}))
+            rows += [
+                {"target": target, "dataset": "d", "seed": seed, "attack": id_, "variant": variant, "queries": queries}
+                for id_, of_variants in QUERIES.items()
+                for variant, queries in zip(("base", "oms", "delta"), (*of_variants, of_variants[1]), strict=True)
+                for _ in range(2)  # metrics
+            ]
+        pd.DataFrame(rows).to_csv(tmp_path / "metrics.csv", index=False)
+        config = SimpleNamespace(attacks={id_: SimpleNamespace(answers=of) for id_, of in ANSWERS.items()})
+        aggregate_cost(tmp_path / "metrics.csv", passes[::-1], scores[::-1], config, tmp_path / "cost.csv")
+        return pd.read_csv(tmp_path / "cost.csv").set_index(["target", "seed", "attack", "variant"])
+
+    def written(self, path, facts):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(facts))
+        return path
+
+    def test_a_row_for_each_variant_but_delta(self, cost):
+        assert list(cost.reset_index()[COST_COLUMNS]) == COST_COLUMNS
+        assert len(cost) == 2 * 2 * len(QUERIES) * 2
+        assert cost.index.is_unique
+        assert set(cost.index.get_level_values("variant")) == {"base", "oms"}
+
+    def test_seconds_are_a_share_of_the_pass_the_attack_reads(self, cost):
+        assert cost.loc[("one", 0, "pia", "oms"), "seconds"] == pytest.approx(10 * 3 / 20)
+        assert cost.loc[("one", 1, "quantile", "base"), "seconds"] == pytest.approx(11 * 12 / 20, abs=1e-3)
+        assert cost.loc[("two", 1, "gsa", "oms"), "seconds"] == pytest.approx(13 * 40 / 60, abs=1e-3)
+        assert cost.loc[("two", 1, "gsa", "oms"), "device"] == "gradients"
+        assert cost.loc[("two", 0, "pia", "base"), "seconds_of_pass"] == 12.0
+
+    def test_seconds_of_learning_are_those_of_the_variant(self, cost):
+        assert cost.loc[("one", 1, "gsa", "base"), "seconds_learning"] == 2.5
+        assert cost.loc[("two", 1, "gsa", "oms"), "seconds_learning"] == 5.5
+        assert cost.loc[("two", 1, "gsa", "oms"), "device_learning"] == "card gsa"
+
+    def test_attacks_that_do_not_learn_take_no_time_for_it(self, cost):
+        found = cost.xs("pia", level="attack")
+        assert (found["seconds_learning"] == 0).all()
+        assert found["device_learning"].isna().all()
+
+    def test_the_roc_of_an_attack_costs_what_its_decisions_cost(self, cost):
+        pd.testing.assert_frame_equal(cost.xs("quantile_roc", level="attack"), cost.xs("quantile", level="attack"))

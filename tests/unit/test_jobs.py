@@ -9,13 +9,18 @@ import pytest
 import yaml
 
 from diffmia import jobs, training_version
+from diffmia.attacks.base import TableAttack
+from diffmia.attacks.learned import LearnedAttack
 from diffmia.config import load_config
 from diffmia.models.base import TrainedTarget
 from diffmia.seeds import CHILDREN, child_seed
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-TARGETS, ATTACKS = SHIPPED["targets"], SHIPPED["attacks"]
+ATTACKS = SHIPPED["attacks"]
+TARGETS = SHIPPED["targets"] | {f"{id_}__null": None for id_, of in SHIPPED["targets"].items() if "null_targets" in of}
+LEARNED = load_config(SHIPPED).attacks_of(LearnedAttack)
+READ = [attack for attack in ATTACKS if attack not in LEARNED]
 
 
 def definition_jobs(raw, seed=0):
@@ -25,8 +30,14 @@ def definition_jobs(raw, seed=0):
         **{f"dataset {d}": jobs.dataset_job(config, "prepare_dataset", d) for d in config.datasets},
         **{f"split {s}": jobs.split_job(config, s, seed) for s in config.splits},
         **{f"training {t}": jobs.training_job(config, t, seed) for t in config.targets_of(TrainedTarget)},
-        **{f"residuals {t}": jobs.residual_job(config, "compute_residuals", t, seed) for t in config.targets},
-        **{f"score {t} {a}": jobs.score_job(config, t, a) for t in config.targets for a in config.attacks},
+        **{f"residuals {t}": jobs.pass_job(config, "ask_target", "residuals", t, seed) for t in config.targets},
+        **{f"gradients {t}": jobs.pass_job(config, "ask_target", "gradients", t, seed) for t in config.targets},
+        **{
+            f"score {t} {a}": jobs.score_job(config, t, a)
+            for t in config.targets
+            for a in config.attacks_of(TableAttack)
+        },
+        **{f"learning {t} {a}": jobs.learning_job(config, t, a, seed) for t in config.targets for a in LEARNED},
         **{f"evaluation {t} {a}": jobs.evaluation_job(config, t, a, seed) for t in config.targets for a in ATTACKS},
     }
 
@@ -80,7 +91,7 @@ class TestText:
             training = raw["targets"]["ddpm_digits_smoke"]["training"]
             training["epochs"], training["batch_size"] = training["batch_size"], training["epochs"]
 
-        assert moved(swap) == {"training ddpm_digits_smoke"}
+        assert moved(swap) == {"training ddpm_digits_smoke", "training ddpm_digits_smoke__null"}
 
     def test_no_two_jobs_share_a_text(self):
         texts = list((definition_jobs(SHIPPED) | shown_jobs(SHIPPED)).values())
@@ -114,7 +125,9 @@ class TestWhatDecidesNoNumber:
         ids=str,
     )
     def test_the_selection(self, selection):
-        assert moved(lambda raw: raw["run"].update(selection)) == set()
+        found = moved(lambda raw: raw["run"].update(selection))
+        # gradients cost a hundred times more: a target is asked for those that the run's attacks need
+        assert not {name for name in found if not name.startswith("gradients ")}
 
     def test_what_an_attack_is_called_but_in_tables_and_figures(self):
         def rename(raw):
@@ -129,7 +142,8 @@ class TestWhatDecidesNoNumber:
     def test_a_preset(self, preset):
         overrides = yaml.safe_load(preset.read_text())
         assert set(overrides) == {"run"}
-        assert moved(lambda raw: raw["run"].update(overrides["run"])) == set()
+        found = moved(lambda raw: raw["run"].update(overrides["run"]))
+        assert not {name for name in found if not name.startswith("gradients ")}
 
 
 class TestTraining:
@@ -140,7 +154,9 @@ class TestTraining:
     def test_another_definition_trains_that_target_and_asks_it_again(self, section, key, value):
         found = moved(lambda raw: raw["targets"]["ddpm_digits"].setdefault(section, {}).update({key: value}))
         # how it is trained reaches the residuals with the weights; what it is decides how it is asked
-        assert found == {"training ddpm_digits"} | ({"residuals ddpm_digits"} if section != "training" else set())
+        like = ("ddpm_digits", "ddpm_digits__null")
+        asked = ("residuals", "gradients") if section != "training" else ()
+        assert found == {f"{kind} {target}" for kind in ("training", *asked) for target in like}
 
     def test_timesteps_and_attacks_train_nothing(self):
         def other_attacks(raw):
@@ -154,7 +170,9 @@ class TestTraining:
         before = definition_jobs(SHIPPED)
         monkeypatch.setattr(training_version, "VERSION", training_version.VERSION + 1)
         after = definition_jobs(SHIPPED)
-        assert {name for name in before if after[name] != before[name]} == {n for n in before if "training" in n}
+        assert {name for name in before if after[name] != before[name]} == {
+            n for n in before if n.startswith("training ")
+        }
 
 
 class TestImport:
@@ -162,7 +180,7 @@ class TestImport:
 
     def job(self, **settings):
         target = {"family": "diffusers_ddpm", "split": "digits", "folder": "models/mine", **settings}
-        return jobs.import_job(load_config(SHIPPED | {"targets": TARGETS | {"mine": target}}), "mine")
+        return jobs.import_job(load_config(SHIPPED | {"targets": SHIPPED["targets"] | {"mine": target}}), "mine")
 
     @pytest.mark.parametrize("settings", [{"folder": "models/other"}, {"schedule": {"beta_end": 0.03}}], ids=str)
     def test_it_is_done_again_for_another_model(self, settings):
@@ -183,10 +201,11 @@ class TestResidualsAndScores:
 
     def test_another_timestep_of_a_target_is_asked_of_that_target(self):
         found = moved(lambda raw: raw["targets"]["ddpm_digits"]["timesteps"].update(naive=120))
-        assert found == {"residuals ddpm_digits"} | scores("naive", ["ddpm_digits"])
+        like = ["ddpm_digits", "ddpm_digits__null"]
+        assert found == {f"residuals {target}" for target in like} | scores("naive", like)
 
     def test_another_timestep_of_an_attack_is_asked_of_targets_without_their_own(self):
-        followers = [target for target, spec in TARGETS.items() if "naive" not in spec.get("timesteps", {})]
+        followers = [target for target, spec in SHIPPED["targets"].items() if "naive" not in spec.get("timesteps", {})]
         found = moved(lambda raw: raw["attacks"]["naive"].update(t=300))
         assert 0 < len(followers) < len(TARGETS)
         assert found == {f"residuals {target}" for target in followers} | scores("naive", followers)
@@ -211,7 +230,7 @@ class TestResidualsAndScores:
         raw["run"]["attacks"] = ["naive"]
         raw["attacks"]["naive_l4"] = {**ATTACKS["naive"], "t": 100, "norm": 4}
         raw["attacks"]["naive_late"] = {**ATTACKS["naive"], "t": 1000}
-        names = [probe.name for probe in jobs.probes_of(load_config(raw), "ddpm_digits")]
+        names = [probe.name for probe in jobs.questions_of(load_config(raw), "residuals", "ddpm_digits")]
         assert names == sorted(set(names))
         assert "gaussian.t1000" not in names
         assert {
@@ -227,10 +246,10 @@ class TestResidualsAndScores:
     def test_shards_are_asked_and_joined_under_different_texts(self):
         config = load_config(SHIPPED)
         asked, joined = (
-            json.loads(jobs.residual_job(config, rule, "ddpm_digits", 0))
-            for rule in ("compute_residuals", "merge_residuals")
+            json.loads(jobs.pass_job(config, rule, "residuals", "ddpm_digits", 0))
+            for rule in ("ask_target", "merge_answers")
         )
-        assert asked["probes"] == joined["probes"]
+        assert asked["questions"] == joined["questions"]
         assert asked != joined
 
 
@@ -249,6 +268,7 @@ PINNED = {
     (0, "training"): 2440950710608614359,
     (0, "noise"): 8226343694796210948,
     (0, "evaluation"): 6619194650426729951,
+    (0, "learning"): 8366031049750315900,
     (1, "split"): 4215923173971654960,
     (2026, "noise"): 1707902653925947418,
 }
@@ -257,7 +277,7 @@ PINNED = {
 class TestSeeds:
     @pytest.mark.parametrize(("run_seed", "child"), PINNED, ids=str)
     def test_they_are_children_of_the_run_seed(self, run_seed, child):
-        place = ("split", "training", "noise", "evaluation").index(child)
+        place = ("split", "training", "noise", "evaluation", "learning").index(child)
         state = np.random.SeedSequence(run_seed, spawn_key=(place,)).generate_state(1, np.uint64)[0]
         assert child_seed(run_seed, child) == int(state) // 2 == PINNED[run_seed, child]
 
@@ -273,6 +293,8 @@ class TestSeeds:
             ("training ddpm_digits", "training"),
             ("residuals ddpm_digits", "noise"),
             ("evaluation ddpm_digits pia", "evaluation"),
+            ("gradients ddpm_digits", "noise"),
+            ("learning ddpm_digits gsa_concat", "learning"),
         ]:
             assert json.loads(texts[name])["seed"] == child_seed(3, child)
 

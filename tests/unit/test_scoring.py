@@ -65,6 +65,15 @@ def test_scores_are_the_attacks_columns_of_members_and_non_members(spec, t, base
     assert metadata == {key.encode(): value.encode() for key, value in (HASHES | {"attack": "attack"}).items()}
 
 
+@pytest.mark.parametrize("role", ["auxiliary", "trained"])
+def test_only_members_and_non_members_are_scored(role, tmp_path):
+    columns = {"gaussian.t350:0-1:l2": np.arange(5.0), "gaussian.t350:0-2:l2": np.arange(5.0)}
+    path = write(tmp_path / "residuals.parquet", columns | {"role": ["member", role, "non_member", role, "member"]})
+    score_attack(NAIVE, "naive", 350, path, tmp_path / "scores.parquet")
+    scores = read_scores(tmp_path / "scores.parquet", SPLIT)
+    assert scores["base"].tolist() == [0, 2, 4]
+
+
 def test_scores_of_another_split_are_refused(residuals, tmp_path):
     score_attack(NAIVE, "naive", 350, residuals, tmp_path / "scores.parquet")
     with pytest.raises(DiffmiaError, match="scores of split aaaaaaaaaaaa, and they are to be judged by split bbbb"):
@@ -103,7 +112,7 @@ def test_a_table_without_the_attacks_columns_is_refused(residuals, tmp_path):
 def test_timesteps_the_model_does_not_have_are_refused(attack, t, reason):
     model = {"channels": [32]}
     target = DDPMUNet(family="ddpm_unet", split="toy", model=model, training={"epochs": 1})
-    assert attack.refuses(target, t) == reason
+    assert attack.refuses(target, t, None) == reason
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import errno
 import io
 import json
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from diffmia.errors import DiffmiaError
-from diffmia.splits import ROLES, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit, build_split
+from diffmia.splits import ROLES, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit, build_split, roles_of
 
 # 12 samples in three classes of 4, and in groups of 1, 2, 3, 3 and 3
 SMALL = pd.DataFrame(
@@ -305,3 +306,36 @@ class TestHash:
     def test_stays_with_name_seed_and_order(self, tmp_path):
         reversed_arrays = {key: values[::-1] for key, values in SECMI.items()}
         assert self.hash(tmp_path) == self.hash(tmp_path, name="other", seed=1) == self.hash(tmp_path, reversed_arrays)
+
+
+class TestRolesOfANullTarget:
+    """A target that is trained on half of the auxiliary samples, in place of the members."""
+
+    MANIFEST: ClassVar = {
+        "dataset": "toy",
+        "seed": 7,
+        "member": [0, 5],
+        "non_member": [1, 2],
+        "auxiliary": list(range(10, 31)),
+    }
+
+    def test_the_others_see_the_split_as_it_is(self):
+        roles = roles_of(self.MANIFEST, None)
+        assert {role: ids.tolist() for role, ids in roles.items()} == {role: self.MANIFEST[role] for role in ROLES}
+
+    def test_it_has_one_half_and_leaves_the_other(self):
+        roles = roles_of(self.MANIFEST, 0)
+        assert roles["member"].tolist() == [0, 5]
+        assert roles["non_member"].tolist() == [1, 2]
+        assert (len(roles["trained"]), len(roles["auxiliary"])) == (10, 11)
+        assert sorted([*roles["trained"], *roles["auxiliary"]]) == self.MANIFEST["auxiliary"]
+        assert roles["trained"].tolist() == sorted(roles["trained"])
+
+    def test_halves_are_random_and_hang_on_the_splits_seed(self):
+        halves = [set(roles_of(self.MANIFEST | {"seed": s}, half)["trained"]) for s in (7, 8) for half in (0, 1)]
+        assert all(one != other for i, one in enumerate(halves) for other in halves[:i])
+        assert set(roles_of(self.MANIFEST, 0)["trained"]) == halves[0]
+
+    def test_too_few_to_halve(self):
+        with pytest.raises(DiffmiaError, match=r"half of the auxiliary samples, .* has 1; give it more"):
+            roles_of(self.MANIFEST | {"auxiliary": [3]}, 0)

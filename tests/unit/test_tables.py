@@ -11,28 +11,39 @@ import pandas as pd
 import pytest
 from pydantic import ImportString, TypeAdapter
 
+from diffmia.attacks.residual import ResidualAttack
 from diffmia.config import Config, load_config
 from diffmia.evaluation.stage import COLUMNS
-from diffmia.tables import TABLES, comparison, tablec1
-from diffmia.tables.attack_tables import secmi_anchor, table1, table2
+from diffmia.tables import TABLES, comparison, null_control, table5, tablec1
+from diffmia.tables.attack_tables import gsa_loss, secmi_anchor, table1, table2, table6
 from diffmia.tables.latex import escape
 from diffmia.tables.table import Table, TableInputs, markdown, write
 
-FLAGS = {"secmi": "anchor x0", "secmi_xt": "anchor xt"}
+FLAGS = {
+    **{"secmi": "anchor x0", "secmi_xt": "anchor xt", "gsa_concat": "loss detached", "gsa_full": "loss full"},
+    **{"quantile": "anchor x0", "quantile_roc": "anchor x0", "qr_recalibrated": "anchor x0; recalibrated"},
+}
+LABELLED = ("secmi_nns", "gsa_concat", "gsa1", "gsa_full", "gsa_t99")
+LEARNED = ("quantile", "qr_recalibrated", "gsa_shadow", *LABELLED)
 
 
-def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,), **overrides) -> Config:
+def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,), nulls=0, **overrides) -> Config:
     target = {
         "family": "ddpm_unet",
         "split": "halves",
         "model": {"channels": [8, 16], "norm_groups": 4},
         "training": {"epochs": 1},
+        "null_targets": nulls,
     }
+    gsa = {"family": "gsa", "reading_of": "gsa_concat"}
     raw = {
         "run": {"targets": list(targets), "attacks": list(attacks), "seeds": list(seeds)},
         "datasets": {"digits": {"source": "digits"}},
-        "splits": {"halves": {"dataset": "digits", "method": "random", "members": 250}},
-        "targets": {"one": target, "two": target, "cifar": {**target, "published_as": {"oms": "ddpm_cifar10"}}},
+        "splits": {"halves": {"dataset": "digits", "method": "random", "members": 250, "auxiliary": 500}},
+        "targets": {
+            **{"one": target, "two": target, "cifar": {**target, "published_as": {"oms": "ddpm_cifar10"}}},
+            "sd": {**target, "published_as": {"oms": "sd15_laion_coco"}},
+        },
         "attacks": {
             "naive": {"family": "residual", "label": "NA", "start": "gaussian", "t": 100, "norm": 2},
             "secmi": {"family": "residual", "label": "SecMI", "start": "inverted", "t": 100, "k": 10, "norm": 2},
@@ -40,6 +51,18 @@ def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,),
                 **{"family": "residual", "label": "SecMI (x_t & more)", "reading_of": "secmi", "start": "inverted"},
                 **{"t": 100, "k": 10, "norm": 2, "anchor": "xt"},
             },
+            "qr_recalibrated": {
+                **{"family": "quantile", "label": "QR (recalibrated)", "reading_of": "quantile", "recalibrate": 0.4}
+            },
+            "quantile": {"family": "quantile", "label": "QR"},
+            "secmi_nns": {"family": "secmi_nns", "label": "SecMI-NNs"},
+            "gsa_concat": {"family": "gsa", "label": "GSA"},
+            "gsa1": {**gsa, "label": "GSA1", "features": "mean_loss"},
+            "gsa_full": {**gsa, "label": "GSA (both queries)", "oms": "full"},
+            "gsa_t99": {**gsa, "label": "GSA (t = 99)", "timesteps": [99]},
+            "gsa1_full": {**gsa, "label": "GSA1 (both queries)", "features": "mean_loss", "oms": "full"},
+            "gsa_half": {**gsa, "label": "GSA (half)", "labelled_fraction": 0.5},
+            "gsa_shadow": {"family": "gsa", "label": "GSA (shadow)", "learns_from": "shadow"},
         },
     }
     return load_config(raw | overrides)
@@ -52,7 +75,7 @@ def rows(target, attack, metric, base, oms, seed=0, reliable=True) -> list[dict]
             **{"target": target, "dataset": "digits", "split_hash": "f" * 64, "seed": seed, "attack": attack},
             **{"variant": variant, "metric": metric, "value": value, "std": 1.5},
             **{"ci_low": value - 2, "ci_high": value + 2, "reliable": reliable},
-            **{"n_members": 256, "n_non_members": 1029, "realised_fpr": 0.5},
+            **{"n_members": 205 if attack in LABELLED else 256, "n_non_members": 1029, "realised_fpr": 0.5},
             "flags": FLAGS.get(attack) if variant != "base" else None,
         }
 
@@ -90,15 +113,17 @@ def test_table1_prints_value_interval_and_reading():
             rows("one", "secmi_xt", "auc", 1.0, 2.0),
         )
     )
-    assert table.cells.columns.tolist() == [("", "Attack"), ("one", "ASR"), ("one", "AUC")]
+    first = [("", "Attack"), ("", "Access"), ("", "Supervision")]
+    assert table.cells.columns.tolist() == [*first, ("one", "ASR"), ("one", "AUC")]
     assert table.cells.to_numpy().tolist() == [
-        ["NA", "65.00 [63.00, 67.00]", "70.13 [68.13, 72.13]"],
-        ["+OMS", "64.50 [62.50, 66.50]", "80.00 [78.00, 82.00]"],
-        ["Δ", "−0.50 [−2.50, +1.50]", "+9.87 [+7.87, +11.87]"],
-        ["SecMI", "n/a", "60.00 [58.00, 62.00]"],
-        ["+OMS (anchor x0)", "n/a", "61.00 [59.00, 63.00]"],
-        ["Δ", "n/a", "+1.00 [−1.00, +3.00]"],
+        ["NA", "grey", "none", "65.00 [63.00, 67.00]", "70.13 [68.13, 72.13]"],
+        ["+OMS", "", "", "64.50 [62.50, 66.50]", "80.00 [78.00, 82.00]"],
+        ["Δ", "", "", "−0.50 [−2.50, +1.50]", "+9.87 [+7.87, +11.87]"],
+        ["SecMI", "grey", "none", "n/a", "60.00 [58.00, 62.00]"],
+        ["+OMS (anchor x0)", "", "", "n/a", "61.00 [59.00, 63.00]"],
+        ["Δ", "", "", "n/a", "+1.00 [−1.00, +3.00]"],
     ]
+    assert table.alignment == "lllrr"
     assert set(table.data["attack"]) == {"naive", "secmi"}
     assert table.data["value"].iloc[0] == 65.0
     notes = " ".join(table.notes)
@@ -136,7 +161,7 @@ def test_table2_has_relative_gains_and_marks():
             rows("one", "secmi", "tpr_at_0.1_fpr", np.nan, np.nan, reliable=False),
         )
     )
-    first, second = table.cells.iloc[2, 1:], table.cells.iloc[5, 1:]
+    first, second = table.cells.iloc[2, 3:], table.cells.iloc[5, 3:]
     assert first.tolist() == ["+12.19 (+1161 %) [+10.19, +14.19]", "+2.00† [+0.00, +4.00]"]
     assert second.tolist() == ["−5.00 (−50 %) [−7.00, −3.00]", "n/a"]
     assert table.data["relative"].dropna().tolist() == pytest.approx([100 * 12.19 / 1.05, -50.0])
@@ -168,18 +193,37 @@ def test_secmi_anchor_has_the_readings_and_nothing_else():
 
 
 @pytest.mark.parametrize("name", TABLES)
-@pytest.mark.parametrize("attacks", [("naive",), ("secmi_xt",), ("secmi", "naive")])
+@pytest.mark.parametrize("attacks", [("naive",), ("secmi_xt",), ("secmi", "naive"), ("quantile",), LEARNED])
 def test_any_selection_makes_three_files(name, attacks, tmp_path):
     fill = TypeAdapter(ImportString).validate_python(TABLES[name])
-    table = fill(inputs(config(attacks=attacks), *(rows("one", attack, "auc", 70.0, 80.0) for attack in attacks)))
+    measured = (rows(target, attack, "auc", 70.0, 80.0) for target in ("one", "one__null") for attack in attacks)
+    table = fill(inputs(config(attacks=attacks, nulls=1), *measured))
     write(table, tmp_path / "a.csv", tmp_path / "a.md", tmp_path / "a.tex")
     assert table.name == name
     assert table.notes
     assert len(pd.read_csv(tmp_path / "a.csv")) == len(table.data)
     assert table.title in (tmp_path / "a.md").read_text()
-    if name == "secmi_anchor" and attacks == ("naive",):
-        assert table.cells.empty
-        assert "|" not in (tmp_path / "a.md").read_text()
+    assert (tmp_path / "a.tex").read_text().isascii()
+
+
+@pytest.mark.parametrize(
+    ("name", "attack"),
+    [
+        ("table1", "quantile"),
+        ("table2", "gsa_shadow"),
+        ("table5", "naive"),
+        ("table6", "quantile"),
+        ("secmi_anchor", "naive"),
+        ("gsa_loss", "gsa_shadow"),
+    ],
+)
+def test_a_table_without_attacks_says_so(name, attack, tmp_path):
+    fill = TypeAdapter(ImportString).validate_python(TABLES[name])
+    table = fill(inputs(config(attacks=(attack,), nulls=1), rows("one", attack, "auc", 70.0, 80.0)))
+    assert table.cells.empty
+    assert table.notes == ["The run has no attack that belongs in this table."]
+    write(table, *(tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")))
+    assert "|" not in (tmp_path / "t.md").read_text()
 
 
 def test_tablec1_counts_absent_classes_as_zero():
@@ -195,7 +239,7 @@ def test_comparison_sets_published_beside_measured():
     table = comparison.fill(inputs(config(targets=("one", "cifar")), *measured))
     printed = table.cells[(table.cells["Attack"] == "NA") & (table.cells["Metric"] == "AUC")].iloc[0]
     assert printed.tolist() == [
-        *("cifar", "OMS table 1, ddpm_cifar10", "NA", "AUC", "78.28", "80.00 [78.00, 82.00]", "+1.72"),
+        *("cifar", "OMS table 1, ddpm_cifar10", "NA", "grey", "none", "AUC", "78.28", "80.00 [78.00, 82.00]", "+1.72"),
         *("25,000 / 25,000", "256 / 1,029"),
     ]
     assert set(table.data["target"]) == {"cifar"}
@@ -233,7 +277,7 @@ def test_latex_has_no_bare_specials(tmp_path: Path):
             rows("one", "secmi", "tpr_at_1_fpr", 10.0, 20.0, reliable=False),
         )
     )
-    table.notes.append(r"100 % of {a_b} & #1 ~ ^ \ $ < > | ε² “x” ± × – Δ − †")
+    table.notes.append(r"100 % of {a_b} & #1 ~ ^ \ $ < > | ‖ε⁰ − ε¹‖² · “x” ± × – Δ − †")
     write(table, *(tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")))
     tex = (tmp_path / "t.tex").read_text()
     assert tex.isascii()
@@ -243,9 +287,324 @@ def test_latex_has_no_bare_specials(tmp_path: Path):
     assert len(re.findall(r"(?<!\\)\$", body)) % 2 == 0
     data_rows = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert len(data_rows) == 6
-    assert all(len(re.findall(r"(?<!\\)&", line)) == 4 for line in data_rows)
+    assert all(len(re.findall(r"(?<!\\)&", line)) == 6 for line in data_rows)
     assert r"\multicolumn{2}{c}{one}" in tex
 
 
 def test_escape_replaces_once():
     assert escape(r"a_b\{") == r"a\_b\textbackslash{}\{"
+
+
+def names(table: Table) -> list[str]:
+    """Names of the first row of each attack."""
+    return table.cells.iloc[:: table.block, 0].tolist()
+
+
+def every(attacks, metrics, target="one", **changes) -> list[list[dict]]:
+    return [rows(target, attack, metric, 70.0, 80.0, **changes) for attack in attacks for metric in metrics]
+
+
+class TestThreatModel:
+    def test_is_printed_once_and_in_every_row_of_the_data(self):
+        attacks = ("secmi_nns", "gsa_concat", "gsa_shadow")
+        table = table6(inputs(config(attacks=attacks, nulls=1), *every(attacks, ["auc"])))
+        printed = table.cells[[("", "Access"), ("", "Supervision")]].to_numpy().tolist()
+        blank = [["", ""], ["", ""]]
+        assert printed == [
+            *(["grey", "labelled 20 %"], *blank),
+            *(["white", "labelled 20 %"], *blank),
+            *(["white", "shadow"], *blank),
+        ]
+        of_attack = table.data.groupby("attack")[["access", "supervision"]].agg(lambda values: sorted(set(values)))
+        assert of_attack.loc["gsa_shadow"].tolist() == [["white"], ["shadow"]]
+        assert of_attack.loc["secmi_nns"].tolist() == [["grey"], ["labelled 20 %"]]
+        assert table.alignment == "lllrrrr"
+
+    @pytest.mark.parametrize("table_of", [table1, table2])
+    def test_attacks_that_are_told_more_are_not_in_the_papers_main_tables(self, table_of):
+        attacks = ("naive", "secmi_xt", *LEARNED)
+        measured = every(attacks, ["auc", "asr", "tpr_at_1_fpr", "tpr_at_0.1_fpr"])
+        table = table_of(inputs(config(attacks=attacks, nulls=1), *measured))
+        assert names(table) == ["NA"]
+        assert set(table.data["attack"]) == {"naive"}
+        assert "the members" not in table.title
+        assert "256 members" in " ".join(table.notes)
+
+    def test_nor_are_attacks_that_see_more(self):
+        class Whiter(ResidualAttack):
+            access = "white"
+
+        chosen = config(attacks=("naive", "secmi"))
+        secmi = Whiter(**chosen.attacks["secmi"].model_dump())
+        chosen = chosen.model_copy(update={"attacks": chosen.attacks | {"secmi": secmi}})
+        assert names(table1(inputs(chosen, *every(["naive", "secmi"], ["auc"])))) == ["NA"]
+
+    def test_the_caption_says_who_is_told_of_members(self):
+        def title(table_of, *attacks):
+            return table_of(inputs(config(attacks=attacks, nulls=1), *every(attacks, ["auc"]))).title
+
+        told = "are told the membership of 20 % of the members"
+        assert title(table6, "secmi_nns", "gsa1").endswith(f"; the attacks {told}")
+        assert title(table6, "secmi_nns", "gsa_shadow").endswith(f"; attacks with supervision “labelled 20 %” {told}")
+        assert title(gsa_loss, "gsa_concat").endswith(f"; the attacks {told}")
+        assert "told" not in title(table6, "gsa_shadow")
+        assert "told" not in title(table5.fill, "quantile")
+
+    def test_every_share_of_labels_is_named(self):
+        specs = config().attacks
+        half = specs["secmi_nns"].model_copy(update={"labelled_fraction": 0.5})
+        chosen = config(attacks=("secmi_nns", "gsa_concat")).model_copy(update={"attacks": specs | {"secmi_nns": half}})
+        table = table6(inputs(chosen, *every(("secmi_nns", "gsa_concat"), ["auc"])))
+        assert table.title.endswith("; the attacks are told the membership of 50 % or 20 % of the members")
+
+    def test_notes_explain_the_words_that_are_there(self):
+        attacks = ("secmi_nns", "gsa_shadow")
+        table = table6(inputs(config(attacks=attacks, nulls=1), *every(attacks, ["auc"])))
+        notes = " ".join(table.notes)
+        assert "205–256 members, 1,029 non-members" in notes
+        for words in ("grey, what", "white, the", "labelled 20 %, the", "shadow, other", "judged on fewer members"):
+            assert words in notes
+        assert "auxiliary, samples" not in notes
+        alone = " ".join(table6(inputs(config(attacks=attacks[1:], nulls=1), *every(attacks[1:], ["auc"]))).notes)
+        assert "256 members" in alone
+        for words in ("grey", "labelled", "fewer members"):
+            assert words not in alone
+
+    def test_flags_are_explained_by_their_first_word(self):
+        attacks = ("gsa_concat", "gsa_full")
+        notes = gsa_loss(inputs(config(attacks=attacks), *every(attacks, ["auc"]))).notes
+        assert [note for note in notes if "“loss” says" in note]
+        assert not [note for note in notes if "“anchor”" in note or "“recalibrated”" in note]
+        notes = table5.fill(
+            inputs(config(attacks=("qr_recalibrated",)), *every(["qr_recalibrated"], ["tpr_at_5_fpr"]))
+        ).notes
+        assert [note for note in notes if "“recalibrated”" in note]
+        assert [note for note in notes if "“anchor” says" in note]
+
+    def test_an_attack_that_was_left_out_has_its_reason(self):
+        chosen = config(attacks=("gsa_concat", "gsa_shadow"))  # no null target to learn from
+        table = table6(inputs(chosen, *every(["gsa_concat"], ["auc"])))
+        assert names(table) == ["GSA", "GSA (shadow)"]
+        assert "n/a of GSA (shadow) on one: the attack needs shadow targets and has none (null_targets)." in table.notes
+        assert not [
+            note for note in gsa_loss(inputs(chosen, *every(["gsa_concat"], ["auc"]))).notes if "shadow" in note
+        ]
+
+
+class TestTable5:
+    ATTACKS = ("qr_recalibrated", "naive", "quantile")
+
+    def filled(self, *further, seeds=(0,), **changes):
+        measured = []
+        for seed in seeds:
+            for attack in ("quantile", "qr_recalibrated"):
+                measured += [rows("one", attack, "tpr_at_5_fpr", 30.0 + seed, 40.0 + seed, seed)]
+                measured += [rows("one", attack, "fpr_at_5_fpr", 5.5, 6.25, seed)]
+                measured += [not_applicable("one", attack, seed)]
+                measured += [rows("one", f"{attack}_roc", "tpr_at_5_fpr", 33.0, 44.0, seed)]
+                measured += [rows("one", f"{attack}_roc", "tpr_at_0.1_fpr", 1.0, 2.0, seed, reliable=False)]
+                measured += [rows("one", f"{attack}_roc", "auc", 60.0, 70.0, seed)]
+        for row in (row for group in measured for row in group):
+            if row["attack"].endswith("_roc"):
+                row["realised_fpr"] = {"base": 4.75, "oms": 4.5, "delta": np.nan}[row["variant"]]
+        return table5.fill(inputs(config(attacks=self.ATTACKS, seeds=seeds, **changes), *measured, *further))
+
+    def test_decisions_come_first_and_then_the_rocs(self):
+        assert names(self.filled()) == [
+            *("QR (t-error)", "QR (recalibrated) (t-error)"),
+            *("QR, ROC (t-error)", "QR (recalibrated), ROC (t-error)"),
+        ]
+        assert self.filled().cells.iloc[4, 0] == "+OMS (anchor x0; recalibrated)"
+
+    def test_every_tpr_is_followed_by_its_realised_fpr(self):
+        table = self.filled()
+        metrics = [name for _, name in table.cells.columns[3:]]
+        assert metrics == [
+            *("TPR@5%FPR", "FPR (5 %)", "TPR@1%FPR", "FPR (1 %)", "TPR@0.1%FPR", "FPR (0.1 %)"),
+        ]
+        decided, roc = table.cells.iloc[:3, 3:5], table.cells.iloc[6:9, 3:5]
+        assert decided.to_numpy().tolist() == [
+            ["30.00 [28.00, 32.00]", "5.50 [3.50, 7.50]"],
+            ["40.00 [38.00, 42.00]", "6.25 [4.25, 8.25]"],
+            ["+10.00 [+8.00, +12.00]", "+0.75 [−1.25, +2.75]"],
+        ]
+        assert roc.to_numpy().tolist() == [
+            ["33.00 [31.00, 35.00]", "4.75"],
+            ["44.00 [42.00, 46.00]", "4.50"],
+            ["+11.00 [+9.00, +13.00]", "−0.25"],
+        ]
+        assert table.cells.iloc[6, 7:9].tolist() == ["1.00† [−1.00, 3.00]", "4.75†"]
+
+    def test_what_does_not_apply_says_how_much_it_needs(self):
+        table = self.filled()
+        assert table.cells.iloc[:6, 7:9].to_numpy().tolist() == [["n/a", "n/a"]] * 6
+        notes = [note for note in table.notes if "TPR@0.1%FPR" in note]
+        assert notes == [
+            "n/a of QR on one under TPR@0.1%FPR: the attack needs 1,000 auxiliary samples and has 500.",
+            "n/a of QR (recalibrated) on one under TPR@0.1%FPR: the attack needs 1,000 auxiliary samples and has 500.",
+        ]
+        assert "not_applicable" not in " ".join(table.cells.to_numpy().ravel())
+
+    def test_two_ways_to_a_tpr_are_told_apart(self):
+        notes = " ".join(self.filled().notes)
+        assert "TPR of a ROC: the largest" in notes
+        assert "TPR of QR (recalibrated), QR: the share" in notes
+        assert "TPR: the largest" not in notes
+        ordinary = " ".join(table2(inputs(config(), *every(["naive"], ["tpr_at_1_fpr"]))).notes)
+        assert "TPR: the largest" in ordinary
+        assert "own decision" not in ordinary
+
+    def test_seeds_become_mean_and_standard_deviation(self):
+        cells = self.filled(seeds=(0, 2)).cells
+        assert cells.iloc[0, 3:5].tolist() == ["31.00 ± 1.41", "5.50 ± 0.00"]
+        assert cells.iloc[8, 3:5].tolist() == ["+11.00 ± 0.00", "−0.25 ± 0.00"]
+        assert cells.iloc[0, 7] == "n/a"
+
+    def test_an_attack_without_oms(self):
+        measured = [rows("one", id_, "tpr_at_5_fpr", 30.0, 40.0)[:1] for id_ in ("quantile", "quantile_roc")]
+        table = table5.fill(inputs(config(attacks=("quantile",)), *measured))
+        assert table.cells.iloc[:, 3].tolist() == ["30.00 [28.00, 32.00]", "n/a", "n/a"] * 2
+        assert table.cells.iloc[:, 4].tolist() == [*["n/a"] * 3, "0.50", "n/a", "n/a"]
+
+
+def not_applicable(target, attack, seed=0) -> list[dict]:
+    found = [row for row in rows(target, attack, "tpr_at_0.1_fpr", np.nan, np.nan, seed) if row["variant"] != "delta"]
+    reason = "not_applicable: needs 1,000 auxiliary samples and has 500"
+    for row in found:
+        row |= {"reliable": False, "realised_fpr": np.nan, "flags": "; ".join(filter(None, [row["flags"], reason]))}
+    return found
+
+
+class TestLearnedTables:
+    def test_table6_has_what_learns_of_members_and_each_kind_of_features(self):
+        attacks = (*LEARNED, "gsa_half", "gsa1_full", "naive")
+        table = table6(inputs(config(attacks=attacks, nulls=1), *every(attacks, ["auc"])))
+        assert names(table) == ["GSA (shadow)", "SecMI-NNs", "GSA", "GSA1"]
+        assert [name for _, name in table.cells.columns[3:]] == ["ASR", "AUC", "TPR@1%FPR", "TPR@0.1%FPR"]
+        assert table.cells.iloc[7, 0] == "+OMS (loss detached)"
+
+    def test_gsa_loss_has_the_readings_of_the_loss(self):
+        attacks = (*LEARNED, "gsa_half", "gsa1_full", "naive")
+        table = gsa_loss(inputs(config(attacks=attacks, nulls=1), *every(attacks, ["auc"])))
+        assert names(table) == ["GSA", "GSA (both queries)"]
+        assert table.cells.iloc[[1, 4], 0].tolist() == ["+OMS (loss detached)", "+OMS (loss full)"]
+        assert [name for _, name in table.cells.columns[3:]] == ["AUC", "ASR", "TPR@1%FPR"]
+
+    def test_comparison_of_decisions(self):
+        measured = [
+            rows("cifar", "quantile", "tpr_at_5_fpr", 30.0, 40.0),
+            rows("cifar", "quantile", "fpr_at_5_fpr", 5.0, 5.0),
+            rows("cifar", "quantile_roc", "tpr_at_5_fpr", 99.0, 99.0),
+            not_applicable("cifar", "quantile"),
+        ]
+        table = comparison.fill(inputs(config(targets=("cifar",), attacks=("quantile",)), *measured))
+        cells = table.cells.set_index(["Attack", "Metric"])
+        assert len(cells) == 6
+        base, oms = cells.loc[("QR", "TPR@5%FPR")], cells.loc[("QR +OMS (anchor x0)", "TPR@5%FPR")]
+        shown = ["Access", "Supervision", "Published", "Measured", "Difference"]
+        assert base[shown].tolist() == ["grey", "auxiliary", "27.76", "30.00 [28.00, 32.00]", "+2.24"]
+        assert oms[shown].tolist() == ["", "", "44.66", "40.00 [38.00, 42.00]", "−4.66"]
+        assert cells.loc[("QR +OMS (anchor x0)", "TPR@0.1%FPR"), "Measured"] == "n/a"
+        assert "n/a of QR on cifar under TPR@0.1%FPR: the attack needs 1,000 auxiliary" in " ".join(table.notes)
+        assert set(table.data["supervision"]) == {"auxiliary"}
+        assert table.alignment == "llllllrrrrr"
+
+    def test_comparison_of_gsa(self):
+        measured = every(["gsa_concat"], ["auc", "asr", "tpr_at_1_fpr", "tpr_at_0.1_fpr"], "sd")
+        table = comparison.fill(inputs(config(targets=("sd",), attacks=("gsa_concat",)), *measured))
+        assert len(table.cells) == 8
+        assert table.title.endswith("; the attacks are told the membership of 20 % of the members")
+        auc = table.cells[table.cells["Metric"] == "AUC"].iloc[0]
+        assert auc[["Access", "Published", "n measured"]].tolist() == ["white", "94.19", "205 / 1,029"]
+
+
+class TestNullControl:
+    def filled(self, measured, **changes):
+        return null_control.fill(inputs(config(nulls=1, **changes), *measured))
+
+    def test_the_interval_is_that_of_the_family(self):
+        measured = [rows("one__null", "naive", "auc", 53.0, 47.0), rows("one__null", "quantile_roc", "auc", 54.6, 45.0)]
+        measured += [rows("one", "naive", "auc", 99.0, 99.0), rows("one__null", "naive", "asr", 99.0, 99.0)]
+        found = null_control.family_wise(inputs(config(), *measured).metrics, ["one__null"], 0.95)
+        assert found["comparisons"].tolist() == [4] * 4
+        reach = 2.497705474 * 1.5  # z(1 - 0.05 / 8), and the std of `rows`
+        assert found["ci_low"].tolist() == pytest.approx([v - reach for v in (53.0, 47.0, 54.6, 45.0)])
+        assert found["ci_high"].tolist() == pytest.approx([v + reach for v in (53.0, 47.0, 54.6, 45.0)])
+        assert found["contains_chance"].tolist() == [True, True, False, False]
+        assert found["attack"].tolist() == ["naive", "naive", "quantile_roc", "quantile_roc"]
+        narrower = null_control.family_wise(inputs(config(), *measured).metrics, ["one__null"], 0.5)
+        assert not narrower["contains_chance"].any()
+
+    def test_the_family_is_all_of_one_control_with_every_seed(self):
+        measured = [rows("one__null", "naive", "auc", 50.0, 50.0, seed=seed) for seed in (0, 1, 2)]
+        measured += [rows("two__null", "naive", "auc", 50.0, 50.0)]
+        metrics = inputs(config(), *measured).metrics
+        found = null_control.family_wise(metrics, ["one__null", "two__null"], 0.95)
+        assert found.groupby("target")["comparisons"].unique().map(list).to_dict() == {
+            "one__null": [6],
+            "two__null": [2],
+        }
+        assert len(null_control.family_wise(metrics, ["two__null"], 0.95)) == 2
+
+    def test_it_prints_two_rows_for_each_attack_and_seed(self):
+        attacks = ("naive", "quantile", "gsa_concat")
+        measured = [rows("one__null", "quantile", "tpr_at_5_fpr", 5.0, 5.0, seed=seed) for seed in (0, 1)]
+        for seed in (0, 1):
+            measured += [rows("one__null", "naive", "auc", 53.0, 47.0, seed=seed)]
+            measured += [rows("one__null", "quantile_roc", "auc", 60.0, 50.0, seed=seed)]
+            measured += [rows("one__null", "gsa_concat", "auc", 50.0, 50.0, seed=seed)]
+        table = self.filled(measured, attacks=attacks, seeds=(0, 1))
+        assert len(table.cells) == 12
+        assert table.cells.iloc[:4].drop(columns="AUC").to_numpy().tolist() == [
+            ["one__null", "NA", "grey", "none", "0", "yes"],
+            ["", "+OMS", "", "", "", "yes"],
+            ["one__null", "QR, ROC", "grey", "auxiliary", "0", "NO"],
+            ["", "+OMS (anchor x0)", "", "", "", "yes"],
+        ]
+        assert table.cells["AUC"].iloc[4] == "50.00 [45.70, 54.30]"  # z(1 - 0.05 / 24) = 2.865
+        assert table.cells["Seed"].tolist()[::2] == ["0"] * 3 + ["1"] * 3
+        assert table.alignment == "llllrrr"
+        assert table.title.endswith("“labelled 20 %” are told the membership of 20 % of the members")
+        notes = " ".join(table.notes)
+        for words in (
+            "m = 12, of which 2 do not contain 50",
+            "half of the auxiliary",
+            "leak",
+            "shift",
+            "decisions have no",
+        ):
+            assert words in notes
+
+    def test_without_oms_or_without_decisions(self):
+        table = self.filled([rows("one__null", "naive", "auc", 52.5, 47.0)[:1]], attacks=("naive",))
+        assert table.cells["Contains 50"].tolist() == ["yes", "n/a"]
+        notes = " ".join(table.notes)
+        assert "n/a: the attack has no score after one more step." in notes
+        assert "decisions" not in notes
+
+    def test_without_controls(self):
+        table = null_control.fill(inputs(config(), rows("one", "naive", "auc", 80.0, 82.0)))
+        assert table.cells.empty
+        assert "null_targets" in table.notes[0]
+
+    @pytest.mark.parametrize("name", sorted(set(TABLES) - {"null_control", "tablec1"}))
+    def test_no_other_table_sees_a_control(self, name):
+        fill = TypeAdapter(ImportString).validate_python(TABLES[name])
+        attacks = ("naive", "secmi", "quantile", "gsa_concat", "gsa_full")
+        metrics = ["auc", "asr", "tpr_at_5_fpr", "tpr_at_1_fpr", "tpr_at_0.1_fpr", "fpr_at_5_fpr"]
+        chosen = config(targets=("one", "cifar"), attacks=attacks, nulls=1)
+        ids = (*attacks, "quantile_roc")
+        measured = every(ids, metrics) + every(ids, metrics, "cifar")
+        of_controls = [
+            rows(f"{target}__null", id_, metric, 1.0, 2.0)
+            for target in ("one", "cifar")
+            for id_ in ids
+            for metric in metrics
+        ]
+        for row in (row for group in of_controls for row in group):
+            row |= {"n_members": 7, "n_non_members": 9, "flags": "recalibrated"}
+        without, beside = fill(inputs(chosen, *measured)), fill(inputs(chosen, *of_controls, *measured))
+        assert len(without.cells)
+        pd.testing.assert_frame_equal(without.cells, beside.cells)
+        pd.testing.assert_frame_equal(without.data, beside.data)
+        assert without.notes == beside.notes

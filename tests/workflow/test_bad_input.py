@@ -135,7 +135,7 @@ def test_a_target_is_not_scored_against_another_split(project):
     shutil.rmtree(project.folder / "results/residuals")
     # only the residual job is asked for, as by someone who copies files about: the split's own rule would make it anew
     table = f"results/residuals/{TARGET}/seed0/0of1.parquet"
-    output = refused(project, table, "--allowed-rules", "compute_residuals")
+    output = refused(project, table, "--allowed-rules", "ask_target")
     assert "was trained on split" in output
     assert not made(project, "0of1.parquet")
 

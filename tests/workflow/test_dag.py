@@ -20,16 +20,14 @@ ONCE = dict.fromkeys(
         "download_dataset",
         "prepare_dataset",
         "build_split",
-        "train_target",
-        "compute_residuals",
-        "merge_residuals",
         "aggregate_metrics",
         "aggregate_cost",
     ],
     1,
 )
-# 7 attacks, 5 tables and 4 figures of one target and one seed
-WHOLE = ONCE | {"score_attack": 7, "evaluate_scores": 7, "render_table": 5, "plot_figure": 4}
+# 7 attacks that read residuals and 10 that learn, on a target and its null control; 9 tables; 5 figures of the target
+EACH = {"train_target": 2, "ask_target": 4, "merge_answers": 4, "score_attack": 14, "learn_attack": 20}
+WHOLE = ONCE | EACH | {"evaluate_scores": 34, "render_table": 9, "plot_figure": 5}
 
 
 @pytest.fixture(scope="module")
@@ -51,17 +49,18 @@ def test_shards_and_seeds_multiply_jobs(shipped, tmp_path):
     overrides = tmp_path / "more.yaml"
     overrides.write_text("run: {seeds: [0, 1]}\ntargets: {ddpm_digits: {shards: 3}}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    assert plan["train_target"] == 2
-    assert plan["compute_residuals"] == 2 * 3
-    assert plan["merge_residuals"] == 2
-    assert plan["evaluate_scores"] == 2 * 7
+    assert plan["train_target"] == 2 * 2
+    assert plan["ask_target"] == 2 * 4 * 3
+    assert plan["merge_answers"] == 2 * 4
+    assert plan["evaluate_scores"] == 2 * 34
 
 
 @pytest.mark.parametrize(
     ("stage", "last"),
     [
         ("targets", "train_target"),
-        ("residuals", "merge_residuals"),
+        ("residuals", "merge_answers"),
+        ("gradients", "merge_answers"),
         ("scores", "score_attack"),
         ("metrics", "aggregate_cost"),
         ("tables", "render_table"),
@@ -72,7 +71,7 @@ def test_stages_by_name_end_with_their_own_rule(shipped, stage, last):
     plan = shipped.plan(stage)
     order = list(WHOLE)
     assert last in plan
-    if stage in ("targets", "residuals", "scores"):
+    if stage in ("targets", "residuals", "gradients", "scores"):
         assert "evaluate_scores" not in plan
     assert set(plan) <= set(order)
 
@@ -81,7 +80,24 @@ def test_the_paper_target_is_planned_from_the_official_archive(shipped, tmp_path
     overrides = tmp_path / "paper.yaml"
     overrides.write_text("run: {name: cifar, targets: [ddpm_cifar10]}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    assert plan["compute_residuals"] == 4
+    assert plan["ask_target"] == 2 * 4
+    assert plan["learn_attack"] == 9  # it has no shadow targets: one attack is left out
+
+
+def test_only_selected_gradients_are_asked_for(shipped, tmp_path):
+    overrides = tmp_path / "less.yaml"
+    overrides.write_text("run: {name: less, attacks: [pia, quantile], tables: [table1], figures: [roc]}\n")
+    plan = shipped.plan("--configfile", str(overrides))
+    assert plan["ask_target"] == plan["merge_answers"] == 2
+    assert plan["learn_attack"] == 2
+
+
+def test_an_attack_that_learns_waits_for_the_card_if_it_uses_one(shipped):
+    done = shipped.snakemake("-n", "scores")
+    assert done.returncode == 0, done.stdout
+    jobs = re.findall(r"rule learn_attack:.*?attack=(\w+).*?resources:.*?gpu=(\d)", done.stdout, re.DOTALL)
+    assert {attack for attack, gpu in jobs if gpu == "1"} == {"quantile", "quantile_recalibrated", "secmi_nns"}
+    assert len(jobs) == 20
 
 
 def test_lint_finds_nothing(shipped):

@@ -79,7 +79,7 @@ def test_killed_runs_go_on_and_end_with_the_same_results(fresh, finished):
     kill(job)
     assert resume_states(fresh)
     run = fresh.start("residuals")
-    (job,) = wait_for(lambda: processes(fresh, ".compute_residuals.py"))
+    (job,) = wait_for(lambda: processes(fresh, ".ask_target.py"))
     assert "going on where it stopped" in (fresh.folder / "run.log").read_text()
     training_log = (fresh.folder / f"results/_logs/train_target/{TARGET}/seed0.log").read_text()
     assert "resuming after epoch" in training_log

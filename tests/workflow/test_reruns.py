@@ -65,13 +65,13 @@ def test_two_numbers_swapped_are_noticed(project):
         secmi["k"], secmi["norm"] = 2, 10 // 5  # k 10 -> 2: the trajectory changes, the norm does not
 
     change(project, swap)
-    assert project.plan()["compute_residuals"] == 1
+    assert project.plan()["ask_target"] == 1
 
 
 def test_another_timestep_asks_for_that_timestep_alone(project):
     change(project, lambda config: config["targets"][TARGET]["timesteps"].update(naive=120))
     plan = project.plan("residuals")
-    assert plan == {"compute_residuals": 1, "merge_residuals": 1}
+    assert plan == {"ask_target": 1, "merge_answers": 1}
     done = project.snakemake("residuals")
     assert done.returncode == 0, done.stdout
     assert queries_made(project) == 2 * SAMPLES  # epsilon^1 and epsilon^2 at t = 120, and nothing else
@@ -100,7 +100,7 @@ def test_an_attack_less_computes_nothing(project):
 def test_an_attack_that_is_defined_is_probed_before_it_is_selected(project):
     change(project, lambda config: config["run"].update(attacks=["naive", "secmi", "pia", "pian"]))
     plan = project.plan()
-    assert "compute_residuals" not in plan
+    assert "ask_target" not in plan
     assert plan["score_attack"] == 1
 
 

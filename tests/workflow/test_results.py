@@ -68,7 +68,7 @@ def test_every_result_has_its_provenance_beside_it(finished):
         assert record["job"]
         assert {"python", "diffmia", "numpy"} <= set(record["versions"])
     record = json.loads((results / f"residuals/{TARGET}/seed0.meta.json").read_text())
-    assert record["queries_made"] == record["queries_per_sample"] * 1797
+    assert record["queries_made"] == record["evaluations_per_sample"] * 1797
     assert record["device"].startswith("cpu")
 
 

@@ -1,4 +1,4 @@
-"""Ask a target every probe about the samples of a shard."""
+"""Ask a target everything that attacks need to know about the samples of a shard."""
 
 from pathlib import Path
 
@@ -6,10 +6,11 @@ from diffmia.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.residuals import compute_residuals
+        from diffmia.passes.stage import run_shard
 
         number, of = map(int, job.wildcards.shard.split("of"))
-        facts = compute_residuals(
+        facts = run_shard(
+            job.wildcards.answers,
             job.config.targets[job.wildcards.target],
             job.text,
             (number, of),

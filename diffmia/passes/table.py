@@ -1,4 +1,4 @@
-"""The residual table: one row a sample, one column for each (probe, reduction), streamed so that memory stays flat."""
+"""The table of a pass: one row a sample, one column for each thing kept, streamed so that memory stays flat."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
-from diffmia.probes import Probe
-from diffmia.residual_store import ResidualStore, piece_columns
+from diffmia.passes.store import PieceStore, column_type
+from diffmia.probes import Question
 
 SCHEMA_VERSION = "1"
 
@@ -32,30 +32,30 @@ def write_table(
     out: Path,
     samples: Samples,
     blocks: list[np.ndarray],
-    probes: list[Probe],
-    store: ResidualStore,
+    questions: list[Question],
+    store: PieceStore,
     metadata: dict,
 ) -> dict[str, float]:
-    """Join the finished pieces of all probes, a block of samples at a time; returns each probe's seconds."""
-    seconds = dict.fromkeys((probe.name for probe in probes), 0.0)
-    schema = _schema(probes, metadata)
+    """Join the finished pieces of all questions, a block of samples at a time; returns each question's seconds."""
+    seconds = dict.fromkeys((question.name for question in questions), 0.0)
+    schema = _schema(questions, metadata)
     start = 0
     with atomic_path(out) as scratch, pq.ParquetWriter(scratch, schema) as writer:
         for ids in blocks:
             rows = slice(start, start + len(ids))
             columns = [pa.array(ids), pa.array(samples.roles[rows]), pa.array(samples.labels[rows])]
-            for probe in probes:
-                piece, took = store.read(probe, ids)
+            for question in questions:
+                piece, took = store.read(question, ids)
                 columns += [piece[name].combine_chunks() for name in piece.column_names]
-                seconds[probe.name] += took
+                seconds[question.name] += took
             writer.write_table(pa.table(columns, schema=schema))
             start += len(ids)
     return seconds
 
 
-def _schema(probes: list[Probe], metadata: dict) -> pa.Schema:
+def _schema(questions: list[Question], metadata: dict) -> pa.Schema:
     fields = [("sample_id", pa.int64()), ("role", pa.string()), ("label", pa.int64())]
-    fields += [(name, pa.float64()) for probe in probes for name in piece_columns(probe)]
+    fields += [(name, column_type(question)) for question in questions for name in question.columns()]
     return pa.schema(fields, metadata={key: str(value) for key, value in metadata.items()})
 
 

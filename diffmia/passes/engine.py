@@ -1,6 +1,6 @@
-"""The residual pass: every probe of a target, of every sample of a shard, in one go, each shared question asked once.
+"""A pass: every question to a target about every sample of a shard, in one go, what several share asked once.
 
-Samples are taken in blocks; a block's finished probes are put away in the store, then the table is streamed from it,
+Samples are taken in blocks; a block's finished questions are put away in the store, then the table is streamed from it,
 so memory does not grow with the number of samples.
 """
 
@@ -17,13 +17,10 @@ from torch import Tensor
 
 from diffmia.denoiser import Denoiser
 from diffmia.finite import check_finite
-from diffmia.noise_search import NoiseSearch
-from diffmia.probes import Probe
+from diffmia.passes.store import PieceStore
+from diffmia.passes.table import Samples, write_table
+from diffmia.probes import Question
 from diffmia.progress import Progress
-from diffmia.residual_batch import residual_columns
-from diffmia.residual_store import ResidualStore, piece_columns
-from diffmia.residual_table import Samples, write_table
-from diffmia.schedules import DiscreteSchedule, Schedule
 
 log = logging.getLogger(__name__)
 
@@ -47,34 +44,50 @@ class CountedDenoiser(Denoiser):
         return epsilon
 
 
-class ResidualPass:
-    """Asks a model all probes about batches of samples.
+Answer = Callable[
+    [Denoiser, np.ndarray, np.ndarray, list[Question], int, torch.device], dict[str, np.ndarray]
+]  # denoiser, images (B, C, H, W), ids (B,), questions, noise seed, device -> columns by name, (B,) or (B, d)
+
+
+class ModelPass:
+    """Asks a model all questions about batches of samples.
 
     Parameters
     ----------
     denoiser : Denoiser
         In eval mode, on `device`.
-    probes : list of Probe
-        Merged probes of the target.
+    questions : list of Question
+        Merged questions of one kind.
+    answer : callable
+        What answers questions of that kind about one batch: `answer` of `passes.residuals` or `passes.gradients`.
     noise_seed : int
         Seed of the samples' Gaussian noise.
     batch_size : int
-        Samples per model call, at most; halved for good when the device's memory does not hold it.
+        Samples per call of `answer`, at most; halved for good when the device's memory does not hold it.
     """
 
-    def __init__(self, denoiser: Denoiser, probes: list[Probe], noise_seed: int, batch_size: int, device: torch.device):
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        questions: list[Question],
+        answer: Answer,
+        noise_seed: int,
+        batch_size: int,
+        device: torch.device,
+    ):
         # channels last is about a tenth faster for convolutions, on CPUs and GPUs alike
         self.denoiser = CountedDenoiser(denoiser.to(memory_format=torch.channels_last))
-        self.probes, self.noise_seed, self.batch_size, self.device = probes, noise_seed, batch_size, device
+        self.questions, self.answer, self.noise_seed = questions, answer, noise_seed
+        self.batch_size, self.device = batch_size, device
 
     def block(
         self,
         images: np.ndarray,
         ids: np.ndarray,
-        probes: list[Probe],
+        questions: list[Question],
         report: Callable[[int], None] = lambda done: None,
     ) -> dict[str, np.ndarray]:
-        """Every reduction of `probes` for the samples `ids`, by column name, each float64 (len(ids),).
+        """Every column of `questions` for the samples `ids`, by name, each (len(ids),) or (len(ids), d).
 
         `report` is called with the number of samples done after each batch.
         """
@@ -82,7 +95,7 @@ class ResidualPass:
         start = 0
         while start < len(ids):
             chosen = ids[start : start + self.batch_size]
-            part = self._batch_or_none(images, chosen, probes)
+            part = self._batch_or_none(images, chosen, questions)
             if part is not None:
                 parts.append(part)
                 start += len(chosen)
@@ -93,35 +106,18 @@ class ResidualPass:
                 log.warning("out of device memory; going on with batches of %d", self.batch_size)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _batch_or_none(self, images: np.ndarray, ids: np.ndarray, probes: list[Probe]) -> dict[str, np.ndarray] | None:
+    def _batch_or_none(
+        self, images: np.ndarray, ids: np.ndarray, questions: list[Question]
+    ) -> dict[str, np.ndarray] | None:
         """A batch's columns, or None if the device's memory does not hold it and it can be made smaller."""
         asked = self.denoiser.queries
         try:
-            return residual_columns(self.denoiser, images[ids], ids, probes, self.noise_seed, self.device)
+            return self.answer(self.denoiser, images[ids], ids, questions, self.noise_seed, self.device)
         except torch.OutOfMemoryError:
             if len(ids) == 1:
                 raise
             self.denoiser.queries = asked  # what is thrown away is asked again
             return None
-
-
-def count_queries(probes: list[Probe]) -> int:
-    """Model evaluations per sample of a pass: the search itself, run on a model that answers nothing, counted."""
-    schedule = DiscreteSchedule(torch.full((1 + max((p.t + p.k for p in probes), default=0),), 1e-4))
-    counted = CountedDenoiser(_Mute(schedule))
-    search = NoiseSearch(counted, torch.zeros(1, 1, 1, 1), lambda draw: torch.zeros(1, 1, 1, 1))
-    for probe in probes:
-        search.iterates(probe)
-    return counted.queries
-
-
-class _Mute(Denoiser):
-    def __init__(self, schedule: Schedule):
-        super().__init__()
-        self.schedule = schedule
-
-    def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
-        return torch.zeros_like(x_t)
 
 
 def shard_ids(ids: np.ndarray, shard: int, shards: int) -> np.ndarray:
@@ -133,8 +129,8 @@ def shard_ids(ids: np.ndarray, shard: int, shards: int) -> np.ndarray:
     return ids[starts[0] : starts[-1] + BLOCK] if len(starts) else ids[:0]
 
 
-def run_pass(residual_pass: ResidualPass, samples: Samples, store: ResidualStore, out: Path, metadata: dict) -> dict:
-    """Answer every probe about every sample, and write the residual table.
+def run_pass(model_pass: ModelPass, samples: Samples, store: PieceStore, out: Path, metadata: dict) -> dict:
+    """Answer every question about every sample, and write the table.
 
     Parameters
     ----------
@@ -145,37 +141,37 @@ def run_pass(residual_pass: ResidualPass, samples: Samples, store: ResidualStore
     -------
     dict
         `queries_made` of the model by this pass, the wall `seconds` that all pieces took (also those made earlier), and
-        `seconds_by_probe`.
+        `seconds_by_question`.
     """
     blocks = [samples.ids[start : start + BLOCK] for start in range(0, len(samples.ids), BLOCK)]
-    missing = [[probe for probe in residual_pass.probes if not store.path(probe, ids).exists()] for ids in blocks]
-    to_do = [(ids, probes) for ids, probes in zip(blocks, missing, strict=True) if probes]
-    progress = Progress(log, "residuals of samples", sum(len(ids) for ids, _ in to_do))
-    for ids, probes in to_do:
-        _complete_block(residual_pass, samples.images, ids, probes, store, progress)
-    seconds = write_table(out, samples, blocks, residual_pass.probes, store, metadata)
+    missing = [[one for one in model_pass.questions if not store.path(one, ids).exists()] for ids in blocks]
+    to_do = [(ids, questions) for ids, questions in zip(blocks, missing, strict=True) if questions]
+    progress = Progress(log, "samples asked about", sum(len(ids) for ids, _ in to_do))
+    for ids, questions in to_do:
+        _complete_block(model_pass, samples.images, ids, questions, store, progress)
+    seconds = write_table(out, samples, blocks, model_pass.questions, store, metadata)
     return {
-        "queries_made": residual_pass.denoiser.queries,
+        "queries_made": model_pass.denoiser.queries,
         "seconds": sum(seconds.values()),
-        "seconds_by_probe": seconds,
+        "seconds_by_question": seconds,
     }
 
 
 def _complete_block(
-    residual_pass: ResidualPass,
+    model_pass: ModelPass,
     images: np.ndarray,
     ids: np.ndarray,
-    probes: list[Probe],
-    store: ResidualStore,
+    questions: list[Question],
+    store: PieceStore,
     progress: Progress,
 ) -> None:
-    """Ask `probes` about the samples of a block, and put the answers away."""
+    """Ask `questions` about the samples of a block, and put the answers away."""
     before, start = progress.done, time.perf_counter()
-    columns = residual_pass.block(images, ids, probes, lambda done: progress.update(before + done))
+    columns = model_pass.block(images, ids, questions, lambda done: progress.update(before + done))
     took = time.perf_counter() - start
     for name, values in columns.items():
-        check_finite(values, ids, f"residuals {name}")
-    cost = {probe.name: probe.queries(probe.n) for probe in probes}  # seconds are shared out by what each costs alone
-    for probe in probes:
-        mine = {name: columns[name] for name in piece_columns(probe)}
-        store.write(probe, ids, mine, took * cost[probe.name] / sum(cost.values()))
+        check_finite(values, ids, f"answers {name}")
+    cost = {one.name: one.cost() for one in questions}  # seconds are shared out by what each costs alone
+    for one in questions:
+        mine = {name: columns[name] for name in one.columns()}
+        store.write(one, ids, mine, took * cost[one.name] / sum(cost.values()))

@@ -12,17 +12,18 @@ import pytest
 import torch
 import yaml
 
-from diffmia import residual_engine
 from diffmia.config import load_config
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.noise import sample_noise
 from diffmia.noise_search import NoiseSearch
-from diffmia.probes import Probe, merge
-from diffmia.residual_engine import ResidualPass, count_queries, run_pass, shard_ids
-from diffmia.residual_store import ResidualStore
-from diffmia.residual_table import Samples, merge_shards
-from diffmia.residuals import compute_residuals
+from diffmia.passes import engine
+from diffmia.passes.engine import ModelPass, run_pass, shard_ids
+from diffmia.passes.residuals import answer, count_evaluations
+from diffmia.passes.stage import run_shard
+from diffmia.passes.store import PieceStore
+from diffmia.passes.table import Samples, merge_shards
+from diffmia.probes import DifferenceMap, Probe, merge
 from diffmia.targets import weights_hash
 
 CPU = torch.device("cpu")
@@ -65,12 +66,12 @@ class Workplace:
     """Passes that share a store in a folder."""
 
     def __init__(self, folder: Path, context: dict | None = None):
-        self.folder, self.store = folder, ResidualStore(folder / "store", context or {"target_hash": "a"})
+        self.folder, self.store = folder, PieceStore(folder / "store", context or {"target_hash": "a"})
 
     def run(self, model, probes, samples=SAMPLES, batch_size=256, out="table.parquet", metadata=None):
         """A pass; returns its table and the model queries it made, per sample."""
-        residual_pass = ResidualPass(model, merge(probes), SEED, batch_size, CPU)
-        facts = run_pass(residual_pass, samples, self.store, self.folder / out, metadata or {"split_hash": "s"})
+        model_pass = ModelPass(model, merge(probes), answer, SEED, batch_size, CPU)
+        facts = run_pass(model_pass, samples, self.store, self.folder / out, metadata or {"split_hash": "s"})
         return pq.read_table(self.folder / out).to_pandas(), facts["queries_made"] / len(samples.ids)
 
     def pieces(self) -> list[Path]:
@@ -84,7 +85,7 @@ def workplace(tmp_path) -> Workplace:
 
 @pytest.fixture
 def blocks_of_4(monkeypatch) -> None:
-    monkeypatch.setattr(residual_engine, "BLOCK", 4)
+    monkeypatch.setattr(engine, "BLOCK", 4)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +107,7 @@ def blocks_of_4(monkeypatch) -> None:
 def test_a_pass_makes_each_query_once(probes, queries, tiny_unet, workplace):
     model = Wrapped(tiny_unet)
     _, made = workplace.run(model, probes)
-    assert made == queries == count_queries(merge(probes))
+    assert made == queries == count_evaluations(merge(probes))
     assert len(model.asked) == queries  # one batch
     assert len({(t, x_t.numpy().tobytes()) for t, x_t in model.asked}) == queries
 
@@ -114,14 +115,14 @@ def test_a_pass_makes_each_query_once(probes, queries, tiny_unet, workplace):
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
 @pytest.mark.parametrize("probe", ALL, ids=lambda probe: probe.name)
 def test_queries_of_a_probe_alone(probe, n):
-    assert probe.queries(n) == count_queries([probe.model_copy(update={"n": n})])
+    assert probe.queries(n) == count_evaluations([probe.model_copy(update={"n": n})])
 
 
 @pytest.mark.parametrize(("further", "queries"), [([], 17), (["secmi_t90"], 18), (["pian"], 19)])
 def test_attacks_as_shipped_cost_together(further, queries):
     attacks = load_config(yaml.safe_load(Path(__file__).parents[2].joinpath("config.yaml").read_text())).attacks
     chosen = [attacks[id_] for id_ in ("naive", "secmi", "pia", *further)]
-    assert count_queries(merge([probe for attack in chosen for probe in attack.probes(attack.t)])) == queries
+    assert count_evaluations(merge([probe for attack in chosen for probe in attack.questions(attack.t)])) == queries
 
 
 def same_scores(one: pd.DataFrame, other: pd.DataFrame) -> None:
@@ -152,8 +153,8 @@ def test_shards_change_no_number(shards, reference, tiny_unet, workplace):
     for shard in range(shards):
         rows = shard_ids(np.arange(len(SAMPLES.ids)), shard, shards)
         part = Samples(SAMPLES.images, SAMPLES.ids[rows], SAMPLES.roles[rows], SAMPLES.labels[rows])
-        residual_pass = ResidualPass(tiny_unet, merge(ALL), SEED, 256, CPU)
-        run_pass(residual_pass, part, workplace.store, workplace.folder / f"{shard}.parquet", {"split_hash": "s"})
+        model_pass = ModelPass(tiny_unet, merge(ALL), answer, SEED, 256, CPU)
+        run_pass(model_pass, part, workplace.store, workplace.folder / f"{shard}.parquet", {"split_hash": "s"})
         parts.append(workplace.folder / f"{shard}.parquet")
     merge_shards(parts[::-1], workplace.folder / "merged.parquet")
     merged = pq.read_table(workplace.folder / "merged.parquet")
@@ -183,7 +184,7 @@ def test_shards_are_runs_of_whole_blocks(n, shards):
 
 def test_order_of_samples_changes_no_number(reference, tiny_unet):
     order = np.random.default_rng(1).permutation(len(SAMPLES.ids))
-    columns = ResidualPass(tiny_unet, ALL, SEED, 5, CPU).block(SAMPLES.images, SAMPLES.ids[order], ALL)
+    columns = ModelPass(tiny_unet, ALL, answer, SEED, 5, CPU).block(SAMPLES.images, SAMPLES.ids[order], ALL)
     same_scores(reference, pd.DataFrame({"sample_id": SAMPLES.ids[order]} | columns))
 
 
@@ -222,7 +223,7 @@ def test_a_pass_that_dies_resumes_at_the_unfinished_block(tiny_unet, workplace):
 
 
 def test_samples_are_answered_in_order_over_blocks_and_batches(reference, tiny_unet, workplace, monkeypatch):
-    monkeypatch.setattr(residual_engine, "BLOCK", 5)
+    monkeypatch.setattr(engine, "BLOCK", 5)
     table, _ = workplace.run(tiny_unet, ALL, batch_size=2)
     assert table["sample_id"].tolist() == SAMPLES.ids.tolist()
     assert table["role"].tolist() == SAMPLES.roles.tolist()
@@ -311,14 +312,16 @@ def test_shards_of_different_passes_are_not_joined(other, tiny_unet, workplace):
 
 
 class Stage:
-    """`compute_residuals` on files in a folder, for the tiny U-Net."""
+    """`run_shard` on files in a folder, for the tiny U-Net."""
 
     def __init__(self, folder: Path, spec, model: Denoiser):
         self.folder, self.spec = folder, spec
-        self.job = {"probes": [probe.model_dump() for probe in merge(PAPER)], "numerics": "c", "seed": SEED}
+        self.job = {"questions": [probe.model_dump() for probe in merge(PAPER)], "numerics": "c", "seed": SEED}
         self.split = {
             "split_hash": "s",
             "dataset_hash": "d",
+            "dataset": "toy",
+            "seed": 0,
             "member": [1, 6],
             "non_member": [0, 9],
             "auxiliary": [3],
@@ -339,7 +342,7 @@ class Stage:
         job = json.dumps(self.job | changed)
         files = {"images": "images.npy", "samples": "samples.parquet", "split": "split.json", "out": "out.parquet"}
         paths = {key: self.folder / name for key, name in files.items()}
-        return compute_residuals(self.spec, job, (0, 1), self.folder / "target", device=CPU, **paths)
+        return run_shard("residuals", self.spec, job, (0, 1), self.folder / "target", device=CPU, **paths)
 
 
 @pytest.fixture
@@ -362,7 +365,7 @@ def test_the_stage_probes_all_roles_and_ties_the_table_to_its_split(stage):
     }
     assert hashes == {"split_hash": "s", "dataset_hash": "d", "target_hash": weights_hash(stage.folder / "target")}
     assert facts["queries_made"] == 17 * 5
-    assert facts["queries_per_sample"] == 17
+    assert facts["evaluations_per_sample"] == 17
 
 
 @pytest.mark.parametrize("changed", [{"numerics": "another"}, {"seed": SEED + 1}])
@@ -377,3 +380,28 @@ def test_the_stage_asks_anew_when_the_weights_changed(stage, tiny_target):
     tiny_target.save(tiny_target.build((1, 8, 8)), stage.folder / "target")
     stage.describe()
     assert stage.run()["queries_made"] == 17 * 5
+
+
+class TestDifferenceMaps:
+    """|epsilon^0 - epsilon^j| at every pixel, beside the norms, from the same queries."""
+
+    MAPS = DifferenceMap(of=SECMI)
+
+    def test_they_are_the_differences_of_the_iterates(self, tiny_unet, workplace):
+        table, _ = workplace.run(tiny_unet, [self.MAPS])
+        x0 = torch.from_numpy(SAMPLES.images[SAMPLES.ids] / 127.5 - 1).float()
+        e0, e1, e2 = NoiseSearch(tiny_unet, x0, lambda draw: None).iterates(SECMI)
+        for j, epsilon in ((1, e1), (2, e2)):
+            expected = (e0 - epsilon).abs().flatten(1).numpy()
+            np.testing.assert_allclose(np.stack(table[self.MAPS.column(j)]), expected, rtol=1e-3, atol=1e-6)
+
+    def test_they_cost_no_query_beside_the_norms(self, tiny_unet, workplace):
+        table, made = workplace.run(tiny_unet, [SECMI, self.MAPS])
+        assert made == 13 == count_evaluations([SECMI, self.MAPS])
+        of_maps = np.linalg.norm(np.stack(table[self.MAPS.column(1)]).astype(np.float64), axis=1)
+        np.testing.assert_allclose(of_maps, table[f"{SECMI.name}:0-1:l2"], rtol=1e-5)
+
+    def test_asked_for_later_they_cost_their_own(self, tiny_unet, workplace):
+        workplace.run(tiny_unet, [SECMI])
+        assert workplace.run(tiny_unet, [SECMI, self.MAPS])[1] == 13
+        assert workplace.run(tiny_unet, [self.MAPS])[1] == 0

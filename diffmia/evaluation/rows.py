@@ -1,0 +1,26 @@
+"""How a row of `metrics.csv` is to be read: its flags, and the attack it belongs to. Light enough for every stage."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import Any
+
+ROC = "_roc"  # ends the id of the rows that judge the score of an attack whose own rows judge its decisions
+NOT_APPLICABLE = "not_applicable"  # the flag of a decision that could not be learned
+
+_SEPARATOR = "; "
+
+
+def attack_of(row_id: str, attacks: Container[str]) -> str:
+    """Id, among those of `attacks`, of the attack that a row of this id belongs to: `quantile` of `quantile_roc`."""
+    return row_id if row_id in attacks else row_id.removesuffix(ROC)
+
+
+def join_flags(flags: Iterable[str]) -> str:
+    """Flags as a cell of `metrics.csv`."""
+    return _SEPARATOR.join(flags)
+
+
+def split_flags(cell: Any) -> list[str]:
+    """Flags in a cell of `metrics.csv`; none where it is empty or missing."""
+    return cell.split(_SEPARATOR) if isinstance(cell, str) and cell else []

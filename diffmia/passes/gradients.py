@@ -1,0 +1,128 @@
+"""The numbers of a gradient pass: one batch of samples, every loss, the norms of its gradients (GSA, arXiv 2308.06405).
+
+The code of this module and of what it imports is part of what finished pieces of a pass are found by.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffmia.denoiser import Denoiser
+from diffmia.gradient_norms import gradient_norms
+from diffmia.images import to_unit_range
+from diffmia.models.base import TargetSpec
+from diffmia.noise import sample_noise
+from diffmia.noise_search import search_map
+from diffmia.probes import BACKWARD, GradientLoss, GradientProbe
+
+# losses that share the query about a constant epsilon^1
+_AFTER_A_CONSTANT: tuple[GradientLoss, ...] = ("detached", "training")
+
+
+def answer(
+    denoiser: Denoiser,
+    images: np.ndarray,
+    ids: np.ndarray,
+    questions: list[GradientProbe],
+    noise_seed: int,
+    device: torch.device,
+) -> dict[str, np.ndarray]:
+    """Every column of every question of a batch, by name, each float32 (B, number of parameter tensors).
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        In eval mode, on `device`.
+    images : uint8 array (B, C, H, W)
+        The samples.
+    ids : int64 array (B,)
+        Their ids, which their Gaussian noise belongs to.
+    questions : list of GradientProbe
+        What is asked; what several share is asked once.
+    noise_seed : int
+        Seed of the samples' noise.
+    """
+    columns = {}
+    for timesteps in dict.fromkeys(question.timesteps for question in questions):
+        asked = [question for question in questions if question.timesteps == timesteps]
+        norms = _norms(denoiser, images, ids, timesteps, [question.loss for question in asked], noise_seed, device)
+        for question in asked:
+            per_timestep, of_mean = (part.cpu().numpy() for part in norms[question.loss])
+            columns |= {name: per_timestep[:, i] for i, name in enumerate(question.timestep_columns)}
+            columns[question.mean_column] = of_mean
+    return columns
+
+
+def batch_size(spec: TargetSpec) -> int:
+    """Samples per backward pass; each is there once for every timestep."""
+    return spec.gradient_batch_size
+
+
+def _norms(
+    denoiser: Denoiser,
+    images: np.ndarray,
+    ids: np.ndarray,
+    timesteps: tuple[int, ...],
+    losses: list[GradientLoss],
+    noise_seed: int,
+    device: torch.device,
+) -> dict[GradientLoss, tuple[Tensor, Tensor]]:
+    """By loss, the norms at each timestep (B, T, P) and those of the mean loss (B, P)."""
+    n, of_each = len(ids), len(timesteps)
+    x0 = to_unit_range(images).to(device).repeat_interleave(of_each, dim=0)  # a row is a (sample, timestep)
+    draws = [sample_noise(noise_seed, ids, tuple(x0.shape[1:]), draw) for draw in range(of_each)]
+    start = torch.from_numpy(np.stack(draws, axis=1)).flatten(0, 1).to(device)  # epsilon^0
+    t = torch.tensor(timesteps, device=device).repeat(n)
+    first = torch.empty_like(start)  # epsilon^1, kept by whoever asks first
+    shape = {"rows": n * of_each, "rows_per_sample": of_each}
+    found = {}
+
+    def step(epsilon: Tensor, rows: slice) -> Tensor:
+        return search_map(denoiser, x0[rows], t[rows])(epsilon)  # OMS Eq. 7
+
+    def base(rows: slice) -> Tensor:
+        epsilon = step(start[rows], rows)
+        first[rows] = epsilon.detach()
+        return _mean_square(start[rows] - epsilon)[None]
+
+    def after_a_constant(rows: slice) -> Tensor:
+        epsilon = step(first[rows], rows)
+        of = {"detached": start, "training": first}
+        return torch.stack([_mean_square(of[loss][rows] - epsilon) for loss in shared])  # Eq. 9; Eq. 7
+
+    def full(rows: slice) -> Tensor:
+        return _mean_square(start[rows] - step(step(start[rows], rows), rows))[None]  # Eq. 9
+
+    def keep(names: list[GradientLoss], per_row: Tensor, per_sample: Tensor) -> None:
+        for name, rows_of, samples_of in zip(names, per_row, per_sample, strict=True):
+            found[name] = rows_of.unflatten(0, (n, of_each)), samples_of
+
+    shared = [loss for loss in losses if loss in _AFTER_A_CONSTANT]
+    if "base" in losses:
+        keep(["base"], *gradient_norms(denoiser, base, **shape))
+    if shared:
+        if "base" not in losses:
+            with torch.no_grad():
+                first = step(start, slice(None))
+        keep(shared, *gradient_norms(denoiser, after_a_constant, **shape))
+    if "full" in losses:
+        keep(["full"], *gradient_norms(denoiser, full, **shape))
+    return found
+
+
+def _mean_square(residual: Tensor) -> Tensor:
+    return residual.square().flatten(1).mean(1)
+
+
+def count_evaluations(questions: list[GradientProbe]) -> int:
+    """Model evaluations per sample of a pass, a backward pass counted as `BACKWARD` of them."""
+    total = 0
+    for timesteps in {question.timesteps for question in questions}:
+        losses = {question.loss for question in questions if question.timesteps == timesteps}
+        shared = losses.intersection(_AFTER_A_CONSTANT)
+        forward = bool("base" in losses or shared) + bool(shared) + 2 * ("full" in losses)
+        backward = ("base" in losses) + len(shared) + 2 * ("full" in losses)
+        total += len(timesteps) * (forward + BACKWARD * backward)
+    return total

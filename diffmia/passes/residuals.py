@@ -1,0 +1,96 @@
+"""The numbers of a residual pass: one batch of samples, every probe, everything kept; nothing of how a pass is run.
+
+The code of this module and of what it imports is part of what finished pieces of a pass are found by. Inference mode
+lives here only: `noise_search` itself is differentiable.
+"""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffmia.denoiser import Denoiser
+from diffmia.images import to_unit_range
+from diffmia.models.base import TargetSpec
+from diffmia.noise import sample_noise
+from diffmia.noise_search import NoiseSearch, residual_norms
+from diffmia.probes import DifferenceMap, Probe, column, reductions
+from diffmia.schedules import DiscreteSchedule, Schedule
+
+
+@torch.inference_mode()
+def answer(
+    denoiser: Denoiser,
+    images: np.ndarray,
+    ids: np.ndarray,
+    questions: list[Probe | DifferenceMap],
+    noise_seed: int,
+    device: torch.device,
+) -> dict[str, np.ndarray]:
+    """Every column of every question of a batch, by name: norms float64 (B,), maps float32 (B, C * H * W).
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        In eval mode, on `device`.
+    images : uint8 array (B, C, H, W)
+        The samples.
+    ids : int64 array (B,)
+        Their ids, which their Gaussian noise belongs to.
+    questions : list of Probe and DifferenceMap
+        What is asked; what several share is asked once.
+    noise_seed : int
+        Seed of the samples' noise.
+    """
+    x0 = to_unit_range(images).to(device)
+
+    def gaussian(draw: int) -> Tensor:
+        return torch.from_numpy(sample_noise(noise_seed, ids, tuple(x0.shape[1:]), draw)).to(device)
+
+    search = NoiseSearch(denoiser, x0, gaussian)
+    columns = {}
+    for question in questions:
+        kept = _maps if isinstance(question, DifferenceMap) else _norms
+        columns |= {name: values.cpu().numpy() for name, values in kept(search, question).items()}
+    return columns
+
+
+def batch_size(spec: TargetSpec) -> int:
+    """Samples per model call."""
+    return spec.batch_size
+
+
+def _norms(search: NoiseSearch, probe: Probe) -> dict[str, Tensor]:
+    iterates = search.iterates(probe)
+    norms = {}
+    for i, j in itertools.combinations(range(probe.n + 1), 2):
+        norms[i, j] = residual_norms(iterates[i] - iterates[j])
+    return {column(probe, (i, j), p): norms[i, j][p] for i, j, p in reductions(probe.n)}
+
+
+def _maps(search: NoiseSearch, question: DifferenceMap) -> dict[str, Tensor]:
+    first, *later = search.iterates(question.of)
+    return {question.column(j): (first - epsilon).abs().flatten(1) for j, epsilon in enumerate(later, start=1)}
+
+
+def count_evaluations(questions: list[Probe | DifferenceMap]) -> int:
+    """Model evaluations per sample of a pass: the search itself, run on a model that answers nothing, counted."""
+    probes = [question.of if isinstance(question, DifferenceMap) else question for question in questions]
+    mute = _Mute(DiscreteSchedule(torch.full((1 + max((p.t + p.k for p in probes), default=0),), 1e-4)))
+    search = NoiseSearch(mute, torch.zeros(1, 1, 1, 1), lambda draw: torch.zeros(1, 1, 1, 1))
+    for probe in probes:
+        search.iterates(probe)
+    return mute.asked
+
+
+class _Mute(Denoiser):
+    def __init__(self, schedule: Schedule):
+        super().__init__()
+        self.schedule, self.asked = schedule, 0
+
+    def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
+        self.asked += 1
+        return torch.zeros_like(x_t)

@@ -1,0 +1,88 @@
+"""The stage of a pass: one shard of a target's samples, from the files of earlier stages to the table of answers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import TypeAdapter
+
+from diffmia.device import device_name
+from diffmia.images import open_images
+from diffmia.models.base import TargetSpec
+from diffmia.passes.engine import ModelPass, run_pass, shard_ids
+from diffmia.passes.store import PieceStore
+from diffmia.passes.table import SCHEMA_VERSION, Samples
+from diffmia.probes import DifferenceMap, GradientProbe, Probe
+from diffmia.splits import roles_of
+from diffmia.targets import load_target
+
+log = logging.getLogger(__name__)
+
+_QUESTION = TypeAdapter(Probe | DifferenceMap | GradientProbe)
+
+
+def run_shard(
+    answers: str,
+    spec: TargetSpec,
+    job: str,
+    shard: tuple[int, int],
+    target: Path,
+    images: Path,
+    samples: Path,
+    split: Path,
+    out: Path,
+    device: torch.device,
+) -> dict:
+    """Ask a target every question of `job` about the samples of a shard (number, of how many); returns facts of it.
+
+    Members, non-members and auxiliary samples are all asked about. `answers` is the kind: `residuals` or `gradients`,
+    which names the module of this package that answers, and the folder below `results/` that keeps finished pieces.
+    """
+    kind = importlib.import_module(f"diffmia.passes.{answers}")
+    resolved = json.loads(job)
+    manifest = json.loads(Path(split).read_text())
+    denoiser, description = load_target(spec, target, manifest, device)
+    questions = [_QUESTION.validate_python(question) for question in resolved["questions"]]
+    roles = roles_of(manifest, spec.auxiliary_half)
+    chosen = _samples(open_images(images), pd.read_parquet(samples), roles, shard)
+    hashes = {
+        "schema_version": SCHEMA_VERSION,
+        "split_hash": manifest["split_hash"],
+        "dataset_hash": manifest["dataset_hash"],
+        "target_hash": description["target_hash"],
+    }
+    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": "float32"}
+    store = PieceStore(Path("results", answers, "_store"), context)
+    model_pass = ModelPass(denoiser, questions, kind.answer, resolved["seed"], kind.batch_size(spec), device)
+    facts = run_pass(model_pass, chosen, store, out, hashes)
+    log.info("%d samples, %d model queries made", len(chosen.ids), facts["queries_made"])
+    return {
+        **hashes,
+        "shard": shard,
+        "samples": len(chosen.ids),
+        "evaluations_per_sample": kind.count_evaluations(questions),
+        "device": device_name(device),
+        **facts,
+    }
+
+
+def merge_facts(metas: list[Path]) -> dict:
+    """Facts of a whole pass from those of its shards."""
+    facts = [json.loads(Path(path).read_text()) for path in metas]
+    summed = {key: sum(fact[key] for fact in facts) for key in ("samples", "queries_made", "seconds")}
+    same = ("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample")
+    devices = " + ".join(sorted({fact["device"] for fact in facts}))
+    return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed
+
+
+def _samples(images: np.ndarray, table: pd.DataFrame, roles: dict[str, np.ndarray], shard: tuple[int, int]) -> Samples:
+    role_of = {sample_id: role for role, ids in roles.items() for sample_id in ids.tolist()}
+    ids = shard_ids(np.array(sorted(role_of), dtype=np.int64), *shard)
+    labels = table.set_index("sample_id")["label"]
+    return Samples(images, ids, np.array([role_of[i] for i in ids.tolist()]), labels[ids].to_numpy(np.int64))
