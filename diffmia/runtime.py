@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("diffmia")
 
-RECORDED_PACKAGES = ("torch", "diffusers", "numpy", "scipy", "pandas", "scikit-learn", "snakemake")
+RECORDED_PACKAGES = ("torch", "diffusers", "numpy", "scipy", "pandas", "scikit-learn", "xgboost-cpu", "snakemake")
 
 
 @dataclass(frozen=True)

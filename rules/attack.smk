@@ -99,7 +99,7 @@ rule learn_attack:
         attack=one_of(CONFIG.attacks_of(LearnedAttack)),
     conda:
         "../envs/torch.yaml"
-    threads: 2
+    threads: 1
     resources:
         gpu=learning_gpu,
         mem_mb=scaled(8000),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from diffmia.attacks.networks.boosting import BoostedTrees
+    from diffmia.attacks.learners.boosting import BoostedTrees
 
 
 class GradientAttack(LearnedAttack):
@@ -83,7 +83,7 @@ class GradientAttack(LearnedAttack):
         self, rows: Rows, member: np.ndarray, variant: str, t: int | None, seed: int, device: torch.device
     ) -> FittedTrees:
         """See `LearnedAttack.fit`."""
-        from diffmia.attacks.networks.boosting import fit_boosted_trees
+        from diffmia.attacks.learners.boosting import fit_boosted_trees
 
         return FittedTrees(self, variant, fit_boosted_trees(self.matrix(rows, variant), member, self.trees, seed))
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from diffmia.attacks.networks.quantiles import QuantileModel
+    from diffmia.attacks.learners.quantiles import QuantileModel
 
 
 class QuantileAttack(LearnedAttack):
@@ -43,10 +43,10 @@ class QuantileAttack(LearnedAttack):
     k: PositiveInt = Field(10, description="Step of the DDIM inversion")
     anchor: Anchor = Field("x0", description="What epsilon^2 is attached to: x0, x0hat or xt")
     alphas: tuple[Share, ...] = Field((0.05, 0.01, 0.001), min_length=1, description="Nominal FPRs, one head each")
-    epochs: PositiveInt = Field(60, description="Passes over the auxiliary samples")
+    epochs: PositiveInt = Field(30, description="Passes over the auxiliary samples")
     batch_size: PositiveInt = Field(64, description="Samples per step")
     learning_rate: float = Field(1e-3, gt=0, description="Learning rate")
-    weight_decay: NonNegativeFloat = Field(0.01, description="Weight decay")
+    weight_decay: NonNegativeFloat = Field(1.0, description="Weight decay")
     bag: PositiveInt = Field(1, description="Regressors, each of a bootstrap resample, that decide by majority")
     recalibrate: float = Field(
         0.0, ge=0, lt=1, description="Share of the auxiliary samples kept for split-conformal recalibration; 0: none"
@@ -114,8 +114,8 @@ class QuantileAttack(LearnedAttack):
         """See `LearnedAttack.fit`; `member` is False throughout."""
         import numpy as np
 
-        from diffmia.attacks.conformal import conformal_offset
-        from diffmia.attacks.networks.quantiles import fit_quantiles
+        from diffmia.attacks.learners.conformal import conformal_offset
+        from diffmia.attacks.learners.quantiles import fit_quantiles
 
         if member.any():
             raise DiffmiaError("quantile regression learns from non-members, and was given members")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from diffmia.attacks.networks.difference import DifferenceClassifier
+    from diffmia.attacks.learners.difference import DifferenceClassifier
 
 
 class DifferenceAttack(LearnedAttack):
@@ -70,7 +70,7 @@ class DifferenceAttack(LearnedAttack):
         self, rows: Rows, member: np.ndarray, variant: str, t: int, seed: int, device: torch.device
     ) -> FittedDifferences:
         """See `LearnedAttack.fit`."""
-        from diffmia.attacks.networks.difference import fit_difference_classifier
+        from diffmia.attacks.learners.difference import fit_difference_classifier
 
         (name,) = self.reads(variant, t)
         classifier = fit_difference_classifier(

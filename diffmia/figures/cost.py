@@ -73,7 +73,10 @@ def _panel(axes: Axes, data: FigureData, points: pd.DataFrame, cost: str) -> Non
                     x, row.realised_fpr, color=colour_of(attack), alpha=opacity[row.variant], **CHANCE_OF_DECISION
                 )
             if marks := "†" * (not row.reliable) + "‡" * row.decision:
-                axes.annotate(marks, (x, row.value), (5, 3), textcoords="offset points", color=colour_of(attack))
+                side, away = ("right", -5) if x < measured[cost].max() else ("left", 5)  # away from the other variant
+                axes.annotate(
+                    marks, (x, row.value), (away, 3), textcoords="offset points", ha=side, color=colour_of(attack)
+                )
 
 
 def _limits(costs: pd.Series) -> tuple[float, float]:

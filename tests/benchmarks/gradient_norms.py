@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def vmap_of_grad(model: Loss, batch: tuple[Tensor, ...]) -> None:
     def loss(parameters: dict[str, Tensor], *row: Tensor) -> Tensor:
         return functional_call(model, parameters, tuple(tensor[None] for tensor in row)).sum()
 
+    warnings.filterwarnings("ignore", "There is a performance drop")  # attention is looped over on CPUs
     parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
     gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0))(parameters, *batch)
     torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients.values()], dim=1)
@@ -82,7 +84,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--cifar10", type=int, default=1, help="samples of ddpm_cifar10 in a batch; 0 leaves it out")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), help="what is measured")
     parser.add_argument("--no-vmap-cifar10", action="store_true", help="leave out the slowest: vmap on ddpm_cifar10")
-    parser.add_argument("--loop", type=int, default=10, help="rows that are taken one at a time")
+    parser.add_argument("--loop", type=int, default=10, help="rows in a batch that is taken one at a time")
     parser.add_argument("--repeats", type=int, default=3, help="times each way is measured, the best of which counts")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where; auto: a GPU if any")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
@@ -92,7 +94,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, float]:
-    """Milliseconds a row and MiB of one way."""
+    """Rows, milliseconds of each and MiB of one way."""
     target, samples, way = arguments.measure
     spec = load_config(yaml.safe_load(arguments.config.read_text())).targets[target]
     torch.manual_seed(0)
@@ -106,7 +108,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, fl
     batch = x0[:rows], epsilon[:rows], t[:rows]
     before = memory(device)
     seconds = [seconds_of(lambda: WAYS[way](model, batch), device) for _ in range(1 + arguments.repeats)]
-    return {"milliseconds": 1e3 * min(seconds[1:]) / rows, "memory": memory(device) - before}
+    return {"rows": rows, "milliseconds": 1e3 * min(seconds[1:]) / rows, "memory": memory(device) - before}
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:
@@ -137,7 +139,7 @@ def main() -> None:
         return
     print(f"{platform.platform()}, {cpu_model()}")
     print(f"torch {torch.__version__}, {device_name(device)}, float32\n")
-    print(f"{'target':<14}{'rows':>6}  {'way':<22}{'ms/row':>9}{'of a loop':>11}{'MiB':>8}")
+    print(f"{'target':<14}{'rows':>6}  {'way':<22}{'ms/row':>9}{'speed-up':>10}{'MiB':>8}")
     for target, samples in (("ddpm_digits", arguments.digits), ("ddpm_cifar10", arguments.cifar10)):
         loop = float("nan")
         for way in arguments.ways if samples else []:
@@ -146,8 +148,8 @@ def main() -> None:
             took = in_fresh_process(target, samples, way, arguments)
             if way == "one row at a time":
                 loop = took["milliseconds"]
-            row = f"{target:<14}{samples * len(TIMESTEPS):>6}  {way:<22}{took['milliseconds']:>9.2f}"
-            print(f"{row}{loop / took['milliseconds']:>10.1f}x{took['memory']:>8.0f}", flush=True)
+            row = f"{target:<14}{took['rows']:>6}  {way:<22}{took['milliseconds']:>9.2f}"
+            print(f"{row}{loop / took['milliseconds']:>9.1f}x{took['memory']:>8.0f}", flush=True)
 
 
 if __name__ == "__main__":

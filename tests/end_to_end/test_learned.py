@@ -24,7 +24,7 @@ def learned(pristine, tmp_path_factory):
     tables = ["table1", "table5", "table6", "gsa_loss", "null_control"]
     config["run"] = {"targets": [TARGET], "attacks": ATTACKS, "tables": tables, "figures": ["roc", "cost"]}
     config["targets"][TARGET]["null_targets"] = 1
-    for attack in ATTACKS[2:]:
+    for attack in (*ATTACKS[2:], "gsa2", "gsa_oms_full"):
         config["attacks"][attack] |= {"timesteps": [100, 500]}
     config["attacks"]["quantile"]["epochs"] = config["attacks"]["secmi_nns"]["epochs"] = 2
     project.config = config
@@ -117,7 +117,6 @@ def test_another_reading_of_the_gradients_asks_for_no_other(learned, tmp_path):
     plan = project.plan("scores")
     assert plan == {"learn_attack": 2}
     config["run"]["attacks"] = [*ATTACKS, "gsa_oms_full"]
-    config["attacks"]["gsa_oms_full"] |= {"timesteps": [100, 500]}
     project.config = config
     done = project.snakemake("gradients")
     assert done.returncode == 0, done.stdout

@@ -64,7 +64,7 @@ def test_a_model_that_is_taken_in_scores_as_where_it_was_trained(with_images):
     pd.testing.assert_frame_equal(scores(project, "taken_in"), trained)
 
     # its loss curve is not known here, and not asked for
-    assert project.plan("figures")["plot_figure"] == 3  # of four
+    assert project.plan("figures")["plot_figure"] == 4  # of five
 
     # a schedule that is not the model's would score every sample wrongly without a word
     config["targets"]["taken_in"]["schedule"] = {"kind": "scaled_linear"}

@@ -178,9 +178,9 @@ def texts():
         ("diffmia/passes/engine.py", "residuals|gradients"),
         ("diffmia/learning.py", "learning .*"),
         ("diffmia/attacks/gsa.py", "learning gsa_concat"),
-        ("diffmia/attacks/networks/boosting.py", "learning gsa_concat"),
-        ("diffmia/attacks/networks/resnet.py", "learning (quantile|secmi_nns)"),
-        ("diffmia/attacks/conformal.py", "learning quantile"),
+        ("diffmia/attacks/learners/boosting.py", "learning gsa_concat"),
+        ("diffmia/attacks/learners/resnet.py", "learning (quantile|secmi_nns)"),
+        ("diffmia/attacks/learners/conformal.py", "learning quantile"),
         ("scripts/learn_attack.py", "learning .*"),
         ("diffmia/attacks/residual.py", "score|evaluation"),  # the rows of metrics.csv have its queries and flags
         ("diffmia/evaluation/delong.py", "evaluation|metrics"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from diffmia.attacks.conformal import conformal_offset
+from diffmia.attacks.learners.conformal import conformal_offset
 
 
 @pytest.mark.parametrize("n", [20, 99, 250])

@@ -126,7 +126,7 @@ def test_batch_size_changes_no_number(batch_size, columns, tiny_unet, samples):
     model_pass = ModelPass(tiny_unet, PROBES, answer, SEED, batch_size, CPU)
     again = model_pass.block(samples.images, samples.ids, PROBES)
     for name, values in columns.items():
-        np.testing.assert_allclose(again[name], values, rtol=1e-4, atol=1e-6 * values.max())
+        np.testing.assert_allclose(again[name], values, rtol=1e-3, atol=1e-6 * values.max())
 
 
 def test_the_table_keeps_vectors_and_a_later_pass_asks_only_what_is_new(columns, tiny_unet, samples, tmp_path):

@@ -12,17 +12,17 @@ from scipy.stats import norm
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import nn
 
-from diffmia.attacks.networks import difference, quantiles
-from diffmia.attacks.networks.difference import DifferenceClassifier, fit_difference_classifier, stratified_part
-from diffmia.attacks.networks.fitting import even_batches, settle_batch_norm
-from diffmia.attacks.networks.quantiles import (
+from diffmia.attacks.learners import difference, quantiles
+from diffmia.attacks.learners.difference import DifferenceClassifier, fit_difference_classifier, stratified_part
+from diffmia.attacks.learners.fitting import even_batches, settle_batch_norm
+from diffmia.attacks.learners.quantiles import (
     QuantileModel,
     fit_quantiles,
     lower_median,
     ordered_heads,
     pinball_loss,
 )
-from diffmia.attacks.networks.resnet import ResidualBlock, ResNet
+from diffmia.attacks.learners.resnet import ResidualBlock, ResNet
 from diffmia.errors import DiffmiaError
 
 CPU = torch.device("cpu")
@@ -316,7 +316,7 @@ def test_a_stratified_part_has_its_share_of_each_class(fraction, members, others
 
 def test_the_unit_of_the_maps_does_not_matter():
     np.testing.assert_allclose(
-        fit_classifier(1000 * MAPS, epochs=2).predict(1000 * MAPS), fit_classifier(epochs=2).predict(MAPS), atol=1e-4
+        fit_classifier(1e-4 * MAPS, epochs=2).predict(1e-4 * MAPS), fit_classifier(epochs=2).predict(MAPS), atol=1e-4
     )
 
 

@@ -15,9 +15,9 @@ def conformal_offset(margins: np.ndarray, alpha: float) -> float:
 
         P(margin < c) <= k / (n + 1) <= alpha, with k = floor(alpha (n + 1)) and c the k-th smallest of n margins.
 
-    Proof: the margin is below c only if its rank among all n + 1, ties counted up, is at most k; by exchangeability
-    each of them is as likely to have any rank, so this has probability at most k / (n + 1). It holds on average over
-    calibration sets; the rate of one set varies about it, with a standard deviation near sqrt(alpha (1 - alpha) / n).
+    Proof: the fresh margin is below c only if at most k of all n + 1 margins, itself among them, are at or below it.
+    That is true of at most k of the n + 1, and by exchangeability each is as likely to be the fresh one. The guarantee
+    is an average over calibration sets: one set's rate has a standard deviation near sqrt(alpha (1 - alpha) / n).
 
     Parameters
     ----------

@@ -18,8 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from diffmia.attacks.networks.fitting import outputs, seeded, settle_batch_norm, train_epoch
-from diffmia.attacks.networks.resnet import ResNet
+from diffmia.attacks.learners.fitting import outputs, seeded, settle_batch_norm, train_epoch
+from diffmia.attacks.learners.resnet import ResNet
 from diffmia.errors import DiffmiaError
 from diffmia.images import to_unit_range
 from diffmia.progress import Progress
@@ -34,7 +34,7 @@ class QuantileModel:
     Attributes
     ----------
     networks : nn.ModuleList of ResNet
-        The regressors, `raw_quantiles` of whose outputs are standardised quantiles.
+        The regressors; `ordered_heads` of their outputs are standardised quantiles.
     levels : tuple of float
         Levels alpha, descending.
     mean, std : float

@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from diffmia.attacks.networks.fitting import outputs, seeded, settle_batch_norm, train_epoch
-from diffmia.attacks.networks.resnet import ResNet
+from diffmia.attacks.learners.fitting import Read, outputs, seeded, settle_batch_norm, train_epoch
+from diffmia.attacks.learners.resnet import ResNet
 from diffmia.errors import DiffmiaError
 from diffmia.progress import Progress
 
@@ -144,7 +144,7 @@ def stratified_part(member: np.ndarray, fraction: float, generator: np.random.Ge
     return chosen
 
 
-def _reader(maps: np.ndarray, mean: np.ndarray, std: np.ndarray, device: torch.device):
+def _reader(maps: np.ndarray, mean: np.ndarray, std: np.ndarray, device: torch.device) -> Read:
     """What reads rows of maps as the network's standardised input."""
     shift, scale = (torch.from_numpy(values).float()[:, None, None] for values in (mean, std))
 
