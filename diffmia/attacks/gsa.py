@@ -32,7 +32,7 @@ class GradientAttack(LearnedAttack):
     gpu: ClassVar[int] = 0
 
     family: Literal["gsa"]
-    learns_from: Literal["labelled", "shadow"] = Field("labelled", description="See supervision in docs/attacks.md")
+    learns_from: Literal["labelled", "shadow"] = Field("labelled", description="Labels of members, or shadow targets")
     features: Literal["concat", "mean_norm", "mean_loss"] = Field(
         "concat",
         description="concat: tensors x timesteps (OMS); mean_norm: mean over timesteps (GSA2); mean_loss: of the mean "

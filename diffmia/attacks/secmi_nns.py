@@ -30,7 +30,7 @@ class DifferenceAttack(LearnedAttack):
     gpu: ClassVar[int] = 1
 
     family: Literal["secmi_nns"]
-    learns_from: Literal["labelled"] = Field("labelled", description="See supervision in docs/attacks.md")
+    learns_from: Literal["labelled"] = Field("labelled", description="Labels of a share of the members")
     t: NonNegativeInt = Field(100, description="Timestep of SecMI's t-error")
     k: PositiveInt = Field(10, description="Step of the DDIM inversion")
     anchor: Anchor = Field("x0", description="What epsilon^2 is attached to: x0, x0hat or xt")
