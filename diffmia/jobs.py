@@ -85,7 +85,7 @@ def questions_of(config: Config, answers: Answers, target: str) -> list[Question
     """What a pass asks a target.
 
     Residuals: all that the attacks *defined* for it need, selected or not, so that a selection never reruns the pass.
-    Gradients, which cost a hundred times more: what the run's attacks need, on it or as a shadow of another target.
+    Gradients, which cost several times as much: what the run's attacks need, on it or as a shadow of another target.
     """
     if answers == "residuals":
         defined = [attack for attack in config.attacks if config.lack(target, attack) is None]

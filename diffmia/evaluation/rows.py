@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterable
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ROC = "_roc"  # ends the id of the rows that judge the score of an attack whose own rows judge its decisions
 NOT_APPLICABLE = "not_applicable"  # the flag of a decision that could not be learned
 
 _SEPARATOR = "; "
+
+
+def read_metrics(path: str | Path) -> pd.DataFrame:
+    """`metrics.csv`; counts are whole numbers, also where rows of attacks that were left out have none."""
+    import pandas as pd
+
+    return pd.read_csv(path, dtype=dict.fromkeys(("n_members", "n_non_members", "queries"), "Int64"))
 
 
 def attack_of(row_id: str, attacks: Container[str]) -> str:

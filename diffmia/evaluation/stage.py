@@ -13,7 +13,7 @@ from diffmia.atomic import atomic_path
 from diffmia.attacks.base import AttackSpec
 from diffmia.evaluation.decisions import evaluate_decisions, nominal_fprs, not_applicable_rows
 from diffmia.evaluation.metrics import evaluate
-from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, attack_of, join_flags
+from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, attack_of, join_flags, read_metrics
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.layout import id_and_seed
 from diffmia.scoring import read_scores
@@ -118,7 +118,7 @@ def aggregate_cost(metrics: Path, passes: list[Path], scores: list[Path], config
     """
     asked = {(path.parts[-3], *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, passes)}
     scored = {(_attack_named(path), *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, scores)}
-    rows = pd.read_csv(metrics)
+    rows = read_metrics(metrics)
     rows = rows[(rows["variant"] != "delta") & rows["queries"].notna()]  # what was left out cost nothing
     rows = rows.drop_duplicates(["target", "seed", "attack", "variant"])
     records = []

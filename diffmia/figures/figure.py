@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from diffmia.atomic import atomic_path
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures.attacks import ShownAttack
+from diffmia.tables.measured import span
 
 STYLE = {
     "font.size": 10,
@@ -85,7 +86,7 @@ class FigureData:
 
 def heading(title: str, members: Sequence[int], non_members: Sequence[int], seeds: Sequence[int]) -> str:
     """Title of a figure: the target, how many samples were judged, and the seeds."""
-    return f"{title}\n{_span(members)} members, {_span(non_members)} non-members, {seeds_text(seeds)}"
+    return f"{title}\n{span(members)} members, {span(non_members)} non-members, {seeds_text(seeds)}"
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
@@ -112,11 +113,6 @@ def sentence(title: str, text: str) -> Figure:
 def has_oms(scores: pd.DataFrame) -> bool:
     """Whether an attack has a score with one more step."""
     return not np.isnan(scores["oms"].to_numpy(dtype=float, na_value=np.nan)).all()
-
-
-def _span(counts: Sequence[int]) -> str:
-    low, high = min(counts), max(counts)
-    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
 
 
 def save(figure: Figure, png: str | Path, pdf: str | Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from pydantic import ImportString, TypeAdapter
 
+from diffmia.evaluation.rows import read_metrics
 from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack
 from diffmia.figures.figure import FigureData, save
@@ -16,6 +17,8 @@ from diffmia.layout import id_and_seed
 
 if TYPE_CHECKING:
     from diffmia.config import Config
+
+_READERS = {"metrics.csv": read_metrics, "cost.csv": pd.read_csv}
 
 
 def plot_figure(
@@ -42,7 +45,7 @@ def plot_figure(
         scores={(Path(path).stem, id_and_seed(path)[1]): pd.read_parquet(path) for path in scores},
         label_names=pd.read_parquet(samples).set_index("sample_id")["label_name"],
         losses={id_and_seed(path)[1]: pd.read_csv(path) for path in losses},
-        **{Path(path).stem: pd.read_csv(path) for path in aggregates},
+        **{Path(path).stem: _READERS[Path(path).name](path) for path in aggregates},
         evaluation=config.evaluation,
         evaluation_seeds={int(seed): child for seed, child in job["evaluation_seeds"].items()},
     )

@@ -51,9 +51,10 @@ def notes(metrics: pd.DataFrame, config: Config, attacks: Iterable[str], cells: 
 def samples_judged(metrics: pd.DataFrame) -> str:
     """How many members and non-members of each target, and the run's seeds."""
     seeds = sorted(metrics["seed"].unique())
+    judged = metrics.dropna(subset=["n_members", "n_non_members"])  # what was left out has no samples
     sizes = [
         f"{target}: {span(rows['n_members'])} members, {span(rows['n_non_members'])} non-members"
-        for target, rows in metrics.groupby("target", sort=False)
+        for target, rows in judged.groupby("target", sort=False)
     ]
     return f"Samples judged: {'; '.join(sizes)}. Run seed{'s' * (len(seeds) > 1)}: {', '.join(map(str, seeds))}."
 

@@ -43,7 +43,7 @@ def family_wise(metrics: pd.DataFrame, controls: Sequence[str], confidence: floa
         contains_chance (bool), n_members, n_non_members and flags.
     """
     chosen = metrics["target"].isin(controls) & (metrics["metric"] == "auc") & (metrics["variant"] != "delta")
-    rows = metrics[chosen].reset_index(drop=True)
+    rows = metrics[chosen & metrics["value"].notna()].reset_index(drop=True)
     comparisons = rows.groupby("target")["value"].transform("size")
     reach = comparisons.map(lambda m: NormalDist().inv_cdf(1 - (1 - confidence) / (2 * m))) * rows["std"]
     low, high = rows["value"] - reach, rows["value"] + reach

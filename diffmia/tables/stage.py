@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from pydantic import ImportString, TypeAdapter
 
+from diffmia.evaluation.rows import read_metrics
 from diffmia.layout import by_id_and_seed
 from diffmia.tables import TABLES
 from diffmia.tables.table import TableInputs, write
@@ -22,4 +22,4 @@ def render_table(name: str, config: Config, metrics: Path, splits: Sequence[Path
     """Write `out.csv`, `out.md` and `out.tex` of a table; `splits` are manifests named `<split>/seed<n>.json`."""
     fill = TypeAdapter(ImportString).validate_python(TABLES[name])
     manifests = {key: json.loads(path.read_text()) for key, path in by_id_and_seed(splits).items()}
-    write(fill(TableInputs(pd.read_csv(metrics), manifests, config)), out.csv, out.md, out.tex)
+    write(fill(TableInputs(read_metrics(metrics), manifests, config)), out.csv, out.md, out.tex)

@@ -126,7 +126,7 @@ class TestWhatDecidesNoNumber:
     )
     def test_the_selection(self, selection):
         found = moved(lambda raw: raw["run"].update(selection))
-        # gradients cost a hundred times more: a target is asked for those that the run's attacks need
+        # gradients cost several times as much: a target is asked for those that the run's attacks need
         assert not {name for name in found if not name.startswith("gradients ")}
 
     def test_what_an_attack_is_called_but_in_tables_and_figures(self):

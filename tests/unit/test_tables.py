@@ -13,10 +13,13 @@ from pydantic import ImportString, TypeAdapter
 
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.config import Config, load_config
-from diffmia.evaluation.stage import COLUMNS
+from diffmia.evaluation.rows import read_metrics
+from diffmia.evaluation.stage import COLUMNS, aggregate_metrics
+from diffmia.figures.figure import heading
 from diffmia.tables import TABLES, comparison, null_control, table5, tablec1
 from diffmia.tables.attack_tables import gsa_loss, secmi_anchor, table1, table2, table6
 from diffmia.tables.latex import escape
+from diffmia.tables.null_control import family_wise
 from diffmia.tables.table import Table, TableInputs, markdown, write
 
 FLAGS = {
@@ -389,6 +392,28 @@ class TestThreatModel:
         assert not [
             note for note in gsa_loss(inputs(chosen, *every(["gsa_concat"], ["auc"]))).notes if "shadow" in note
         ]
+
+
+def test_rows_of_attacks_that_were_left_out_leave_the_others_as_they_are(tmp_path):
+    chosen = config(attacks=("gsa_concat", "gsa_shadow"))
+    part, metrics = tmp_path / "part.csv", tmp_path / "metrics.csv"
+    measured = [row for group in every(["gsa_concat"], ["auc", "asr"]) for row in group]
+    pd.DataFrame(measured).reindex(columns=COLUMNS).assign(queries=30).to_csv(part, index=False)
+    aggregate_metrics([part], chosen, metrics)
+    found = read_metrics(metrics)
+    last = found[found["attack"] == "gsa_shadow"]
+    assert last["variant"].tolist() == ["base", "oms"]
+    assert last["value"].isna().all()
+    assert set(last["flags"]) == {"not_applicable: needs shadow targets and has none (null_targets)"}
+    assert set(last["supervision"]) == {"shadow"}
+    assert found["queries"].dropna().tolist() == [30] * (len(found) - 2)
+    notes = " ".join(table6(TableInputs(found, {}, chosen)).notes)
+    sizes = f"{measured[0]['n_members']:,} members, {measured[0]['n_non_members']:,} non-members"
+    assert f"one: {sizes}." in notes
+    assert heading("one", *(found["n_members"].dropna(), found["n_non_members"].dropna()), [0]) == (
+        f"one\n{sizes}, seed 0"
+    )
+    assert family_wise(found, ["one"], 0.95)["attack"].tolist() == ["gsa_concat"] * 2
 
 
 class TestTable5:
