@@ -7,9 +7,7 @@ gradients of one layer are made, reduced to norms and thrown away, and the backw
 
 from __future__ import annotations
 
-import functools
 import logging
-import math
 import weakref
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -17,12 +15,11 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, Node, get_gradient_edge
-from torch.nn.grad import conv2d_weight
 
 from diffmia.errors import DiffmiaError
+from diffmia.layer_gradients import LAYERS, Arrival, covers, norms_and_sums, numbers, own
 
 log = logging.getLogger(__name__)
 
@@ -33,11 +30,6 @@ Losses = Callable[[slice], Tensor]
 ROUNDING = 1e-7
 
 CACHED = 2**20  # numbers that stay in a CPU's cache; a GPU is kept busy by 64 times as many
-LARGE_MAP = 256  # positions from which PyTorch's own gradient of one row is up to twice as fast as a matrix product
-
-CHANNELS_FIRST = (nn.Conv2d, nn.GroupNorm)
-LAYERS = (*CHANNELS_FIRST, nn.Linear, nn.LayerNorm, nn.Embedding)
-
 _one_by_one: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # models that were found to need it
 
 
@@ -112,7 +104,7 @@ def _all_at_once(model: nn.Module, losses: Losses, samples: int, of_each: int) -
     uses = []
 
     def keep(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
-        if output.requires_grad and _covers(layer, inputs, samples * of_each):
+        if output.requires_grad and covers(layer, inputs, samples * of_each):
             given = inputs[0].detach()
             output.register_hook(lambda gradient: norms.arrived(layer, given, gradient))
             uses.append(_Use(layer, get_gradient_edge(output), not inputs[0].requires_grad))
@@ -130,7 +122,7 @@ def _all_at_once(model: nn.Module, losses: Losses, samples: int, of_each: int) -
     if not in_graph:
         raise DiffmiaError(f"the losses depend on no parameter of {type(model).__name__}: a target without gradients")
     uses = [use for use in uses if use.edge.node in nodes]
-    in_layers = Counter(parameter for use in uses for parameter in _own(use.layer).values())
+    in_layers = Counter(parameter for use in uses for parameter in own(use.layer).values())
     if others := [names[parameter] for parameter in in_graph if in_graph[parameter] != in_layers[parameter]]:
         log.warning("gradients are taken one row at a time: no rule covers how %s is used", others[0])
         return None
@@ -173,8 +165,8 @@ class _Norms:
         """`gradient` has come to the output of `layer` for what it was `given`; None where a function has none."""
         if gradient is None:
             return
-        for name, parameter in _own(layer).items():
-            self.arrivals[parameter].append((layer, name, given, gradient))
+        for name, parameter in own(layer).items():
+            self.arrivals[parameter].append(Arrival(layer, name, given, gradient))
             if len(self.arrivals[parameter]) == self.uses[parameter]:
                 self._reduce(parameter)
 
@@ -188,87 +180,21 @@ class _Norms:
         """The parameter's gradients, as many rows at a time as fit."""
         arrivals, i = self.arrivals.pop(parameter), self.place[parameter]
         samples, of_each = shape = self.per_row.shape[1:3]
-        fit = CACHED * (1 if parameter.device.type == "cpu" else 64) // max(_numbers(*arrival) for arrival in arrivals)
+        fit = CACHED * (1 if parameter.device.type == "cpu" else 64) // numbers(arrivals, of_each)
         step, part = max(1, fit // of_each), max(1, min(fit, of_each))
         for start in range(0, samples, step):
             total = None
             for first in range(0, of_each, part):
                 these = slice(start, start + step), slice(first, first + part)
-                gradients = [
-                    _gradient(layer, name, *(tensor.unflatten(0, shape)[these].flatten(0, 1) for tensor in tensors))
+                chosen = [
+                    Arrival(layer, name, *(tensor.unflatten(0, shape)[these].flatten(0, 1) for tensor in tensors))
                     for layer, name, *tensors in arrivals
                 ]
                 norms = self.per_row[self.loss, *these, i]
-                gradient = functools.reduce(torch.add, gradients).unflatten(0, norms.shape)
-                norms.copy_(torch.linalg.vector_norm(gradient, dim=2))
-                total = gradient.sum(1) if total is None else total + gradient.sum(1)
-            self.per_sample[self.loss, start : start + step, i] = torch.linalg.vector_norm(total / of_each, dim=1)
-
-
-def _own(layer: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: own for name, own in layer.named_parameters(recurse=False) if name in ("weight", "bias")}
-
-
-def _covers(layer: nn.Module, inputs: tuple, rows: int) -> bool:
-    """Whether `_gradient` is right for this call of one of LAYERS."""
-    if not inputs or inputs[0].dim() == 0 or len(inputs[0]) != rows:
-        return False
-    match layer:
-        case nn.Conv2d():
-            plain = layer.groups == 1 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-            return plain and inputs[0].dim() == 4
-        case nn.Embedding():
-            return layer.padding_idx is None and layer.max_norm is None and not layer.scale_grad_by_freq
-        case nn.LayerNorm():
-            return inputs[0].dim() > len(layer.normalized_shape)
-    return inputs[0].dim() >= 2
-
-
-def _numbers(layer: nn.Module, name: str, x: Tensor, g: Tensor) -> int:
-    """About how many numbers a row's gradient has, and is made from."""
-    own = _own(layer)[name]
-    return own.numel() + max(x[0].numel(), g[0].numel() // len(own) * own[0].numel())
-
-
-def _gradient(layer: nn.Module, name: str, x: Tensor, g: Tensor) -> Tensor:
-    """Each row's gradient (B, n) of a layer's weight or bias, from its input `x` and the gradient `g` of its output."""
-    of_output = _positions(layer, g)
-    if name == "bias":
-        return of_output.sum(1)
-    match layer:
-        case nn.Conv2d():
-            if len(x) == 1 and of_output.shape[1] >= LARGE_MAP:
-                weight = conv2d_weight(x, layer.weight.shape, g, layer.stride, layer.padding, layer.dilation)
-                return weight.permute(0, 2, 3, 1).reshape(1, -1)  # ordered like the product with `_columns`
-            given = _columns(layer, x, g.shape[2:])
-        case nn.Linear():
-            given = _positions(layer, x)
-        case nn.Embedding():  # a linear layer the other way round
-            chosen = F.one_hot(x.reshape(len(x), -1), layer.num_embeddings)
-            given, of_output = of_output, chosen.to(g.dtype)
-        case nn.GroupNorm():
-            return (of_output * _positions(layer, F.group_norm(x, layer.num_groups, eps=layer.eps))).sum(1)
-        case nn.LayerNorm():
-            return (of_output * _positions(layer, F.layer_norm(x, layer.normalized_shape, eps=layer.eps))).sum(1)
-    return torch.bmm(of_output.transpose(1, 2), given).flatten(1)
-
-
-def _positions(layer: nn.Module, values: Tensor) -> Tensor:
-    """An input or output (B, ...) of `layer` as (B, positions, channels)."""
-    if isinstance(layer, CHANNELS_FIRST):
-        return values.reshape(*values.shape[:2], -1).transpose(1, 2)
-    channels = math.prod(layer.normalized_shape) if isinstance(layer, nn.LayerNorm) else values.shape[-1]
-    return values.reshape(len(values), -1, channels)
-
-
-def _columns(layer: nn.Conv2d, x: Tensor, positions: torch.Size) -> Tensor:
-    """What a convolution sees at each of its positions, (B, positions, height * width * channels of the kernel)."""
-    (top, left), (down, right), (apart, across) = layer.padding, layer.stride, layer.dilation
-    padded = F.pad(x, (left, left, top, top)).permute(0, 2, 3, 1).contiguous()  # channels last are copied in long runs
-    row, line, pixel, channel = padded.stride()
-    shape = len(x), *positions, *layer.kernel_size, x.shape[1]
-    columns = padded.as_strided(shape, (row, down * line, right * pixel, apart * line, across * pixel, channel))
-    return columns.reshape(len(x), positions.numel(), -1)
+                found, sums = norms_and_sums(chosen, *norms.shape)
+                norms.copy_(found)
+                total = sums if total is None else total + sums
+            self.per_sample[self.loss, start : start + step, i] = torch.linalg.vector_norm(total, dim=1) / of_each
 
 
 def _row_by_row(model: nn.Module, losses: Losses, samples: int, of_each: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ sample whose t-error lies below it is called a member: of non-members a share of
 from __future__ import annotations
 
 import json
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +21,15 @@ from diffmia.attacks.learned import ROC_SCORE, LearnedAttack, Rows, Share, decis
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import TargetSpec
 from diffmia.probes import BASE_PAIR, OMS_PAIR, Anchor, Probe, column
+from diffmia.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from diffmia.attacks.learners.quantiles import QuantileModel
+
+log = logging.getLogger(__name__)
 
 
 class QuantileAttack(LearnedAttack):
@@ -138,6 +142,7 @@ class QuantileAttack(LearnedAttack):
             bag=self.bag,
             seed=seed,
             device=device,
+            progress=Progress(log, "epochs", self.bag * self.epochs),
         )
         offsets = np.zeros(len(levels))
         if held:

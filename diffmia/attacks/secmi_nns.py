@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -12,12 +13,15 @@ from diffmia.attacks.base import beyond_the_last
 from diffmia.attacks.learned import ROC_SCORE, LearnedAttack, Rows, Share
 from diffmia.models.base import TargetSpec
 from diffmia.probes import BASE_PAIR, OMS_PAIR, Anchor, DifferenceMap, Probe
+from diffmia.progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from diffmia.attacks.learners.difference import DifferenceClassifier
+
+log = logging.getLogger(__name__)
 
 
 class DifferenceAttack(LearnedAttack):
@@ -84,6 +88,7 @@ class DifferenceAttack(LearnedAttack):
             validation_fraction=self.validation_fraction,
             seed=seed,
             device=device,
+            progress=Progress(log, "epochs", self.epochs),
         )
         return FittedDifferences(classifier, name)
 

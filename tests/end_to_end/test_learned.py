@@ -72,6 +72,12 @@ def test_what_was_learned_is_kept(learned):
             assert list((folder / attack / variant).iterdir()), (attack, variant)
 
 
+@pytest.mark.parametrize("attack", ["quantile", "secmi_nns"])
+def test_the_log_shows_how_far_the_learning_is(learned, attack):
+    log = (learned.folder / f"results/_logs/learn_attack/{TARGET}/seed0/{attack}.log").read_text()
+    assert len(re.findall(r"epochs 2/2 \(100 %\) .*loss \d", log)) == 2  # base and OMS
+
+
 def test_metrics_have_decisions_roc_reading_and_what_is_not_applicable(learned):
     metrics = pd.read_csv(learned.folder / "results/metrics.csv")
     of = metrics[(metrics["target"] == TARGET) & (metrics["attack"] == "quantile")]

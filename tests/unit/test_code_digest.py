@@ -115,7 +115,7 @@ class TestWhatMovesIt:
         (
             "passes.residuals",
             {"noise_search", "schedules", "noise", "probes"},
-            {"training", "scoring", "splits", "config", "gradient_norms", "passes.gradients"},
+            {"training", "scoring", "splits", "config", "gradient_norms", "layer_gradients", "passes.gradients"},
         ),
         ("scoring", {"attacks.base", "probes", "finite"}, {"training", "passes.engine", "noise_search", "splits"}),
         ("evaluation.stage", {"evaluation.roc", "evaluation.thresholds", "evaluation.resampling"}, {"noise_search"}),
@@ -173,6 +173,7 @@ def texts():
         ("diffmia/schedules.py", "residuals|gradients"),
         ("diffmia/models/networks/unet.py", "residuals|gradients"),
         ("diffmia/gradient_norms.py", "gradients"),
+        ("diffmia/layer_gradients.py", "gradients"),
         ("diffmia/passes/gradients.py", "gradients"),
         ("diffmia/passes/residuals.py", "residuals"),
         ("diffmia/passes/engine.py", "residuals|gradients"),

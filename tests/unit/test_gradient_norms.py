@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from diffmia import gradient_norms as module
+from diffmia import layer_gradients
 from diffmia.errors import DiffmiaError
 from diffmia.gradient_norms import gradient_norms
 
@@ -86,11 +87,17 @@ def assert_exact(model: nn.Module, answer, x: torch.Tensor, of_each: int = 1, *,
     return per_row
 
 
+@pytest.fixture(params=[0, float("inf")], ids=["gradients", "pairs"])
+def way(request, monkeypatch):
+    """The way to the norm of a matrix's gradient, whatever its shape."""
+    monkeypatch.setattr(layer_gradients, "FEW_PAIRS", request.param)
+
+
 @pytest.fixture(params=["all rows fit", "some rows fit", "one row fits"])
 def workspace(request, monkeypatch):
     """How many rows' gradients are made at a time."""
     if request.param == "some rows fit":
-        monkeypatch.setattr(module, "_numbers", lambda *arrival: module.CACHED // 4)
+        monkeypatch.setattr(module, "numbers", lambda *arrivals: module.CACHED // 4)
     elif request.param == "one row fits":
         monkeypatch.setattr(module, "CACHED", 1)
 
@@ -118,13 +125,14 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 @pytest.mark.parametrize("of_each", [1, 3])
-@pytest.mark.usefixtures("workspace")
+@pytest.mark.usefixtures("workspace", "way")
 def test_layers(name, of_each):
     layer, shape = LAYERS[name]
     assert_exact(layer, squares(layer), 2 + normal(ROWS, *shape), of_each)
 
 
 @pytest.mark.parametrize("shape", [(), (9,), (3, 4)])
+@pytest.mark.usefixtures("way")
 def test_embedding(shape):
     model = nn.Sequential(nn.Embedding(5, 4), nn.Tanh())
     chosen = torch.randint(5, (ROWS, *shape), generator=torch.Generator().manual_seed(0))
@@ -168,6 +176,7 @@ def unet(request):
     return attentive_unet().to(memory_format=request.param).requires_grad_(False)
 
 
+@pytest.mark.usefixtures("way")
 def test_unet_with_attention_and_two_losses_of_a_forward_pass(unet):
     calls = []
     losses = of_unet(unet)
@@ -208,7 +217,7 @@ def test_what_cancels_in_a_mean_is_zero():
     assert (per_sample == 0).all()
 
 
-@pytest.mark.usefixtures("workspace")
+@pytest.mark.usefixtures("workspace", "way")
 def test_gradients_of_a_layer_used_twice_are_summed():
     """Once on a map that is large, and once on one that is not."""
     layer = nn.Conv2d(2, 2, 3, padding=1)
@@ -216,6 +225,7 @@ def test_gradients_of_a_layer_used_twice_are_summed():
     assert_exact(model, squares(model), normal(4, 2, 20, 20), 2)
 
 
+@pytest.mark.usefixtures("way")
 def test_gradients_of_a_tensor_in_two_layers_are_summed():
     model = nn.Sequential(nn.Embedding(5, 4), nn.Tanh(), nn.Linear(4, 5))
     model[2].weight = model[0].weight
