@@ -15,6 +15,7 @@ import diffmia.attacks
 import diffmia.datasets
 import diffmia.models
 from diffmia.attacks.base import AttackSpec
+from diffmia.attacks.residual import ResidualAttack
 from diffmia.config_errors import explain
 from diffmia.datasets.base import DatasetSpec
 from diffmia.errors import DiffmiaError
@@ -23,12 +24,14 @@ from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
 from diffmia.models.base import ImportedTarget, TargetSpec
 from diffmia.spec import Spec, union_of
-from diffmia.splits import ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
+from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
 from diffmia.tables import TABLES
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 AnyDataset = union_of(diffmia.datasets, DatasetSpec, "source")
-AnySplit = Annotated[ClassBalancedSplit | RandomSplit | GroupSplit | FileSplit, Field(discriminator="method")]
+AnySplit = Annotated[
+    ClassBalancedSplit | RandomSplit | GroupSplit | BoundarySplit | FileSplit, Field(discriminator="method")
+]
 AnyTarget = union_of(diffmia.models, TargetSpec, "family")
 AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
 
@@ -103,7 +106,20 @@ class Config(Spec):
 
     @property
     def _every_pair(self) -> list[tuple[str, str]]:
-        return [(target, attack) for target in self.asked_targets for attack in self.run.attacks]
+        return [(target, attack) for target in self.asked_targets for attack in self.done_on(target, self.run.attacks)]
+
+    def done_on(self, target: str, attacks: Iterable[str]) -> list[str]:
+        """Those of `attacks` that are done on `target`: all but if it names the ones that are.
+
+        Blind baselines ask no model, so they are done on every target but null controls, which add nothing to them.
+        """
+        spec = self.targets[target]
+        return [
+            attack
+            for attack in attacks
+            if (spec.attacks is None or attack in spec.attacks or self.attacks[attack].access == "blind")
+            and (spec.auxiliary_half is None or self.attacks[attack].access != "blind")
+        ]
 
     def lack(self, target: str, attack: str) -> str | None:
         """What `target` would need for `attack` and has not, or None if it has all."""
@@ -136,6 +152,12 @@ class Config(Spec):
         return self.splits[self.targets[target].split]
 
 
+def studied_attacks(config: Config, target: str) -> dict[str, ResidualAttack]:
+    """Attacks that figures of the timestep and of convergence show, by id: defined, and no other reading of one."""
+    specs = {id_: config.attacks[id_] for id_ in config.done_on(target, config.attacks_of(ResidualAttack))}
+    return {id_: spec for id_, spec in specs.items() if spec.reading_of is None and config.refusal(id_, target) is None}
+
+
 def load_config(raw: dict[str, Any]) -> Config:
     """Validate the merged configuration.
 
@@ -149,6 +171,7 @@ def load_config(raw: dict[str, Any]) -> Config:
     except ValidationError as error:
         raise DiffmiaError(explain(error, Config)) from error
     _check_definitions(config)
+    _check_studies(config)
     config = _with_null_targets(config)
     _check_run(config)
     return config
@@ -166,7 +189,7 @@ def _with_null_targets(config: Config) -> Config:
         for half, null in enumerate(config.null_targets(id_)):
             if null in targets:
                 raise DiffmiaError(f"config: targets.{null} is the name of a null target of '{id_}'; choose another")
-            targets[null] = spec.model_copy(update={"auxiliary_half": half, "published_as": {}})
+            targets[null] = spec.model_copy(update={"auxiliary_half": half, "published_as": {}, "studies": None})
     return config.model_copy(update={"targets": targets})
 
 
@@ -192,8 +215,9 @@ def _check_definitions(config: Config) -> None:
         _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
     for id_, target in config.targets.items():
         _known(f"targets.{id_}.split", target.split, config.splits)
-        for attack in target.timesteps:
-            _known(f"targets.{id_}.timesteps", attack, config.attacks)
+        for key, attacks in (("timesteps", target.timesteps), ("attacks", target.attacks or ())):
+            for attack in attacks:
+                _known(f"targets.{id_}.{key}", attack, config.attacks)
         for paper, name in target.published_as.items():
             where = f"targets.{id_}.published_as"
             _known(where, paper, published)
@@ -217,6 +241,11 @@ def _check_run(config: Config) -> None:
                 f"config: target '{id_}' was trained once, on one split, and each of the run's seeds draws another; "
                 "give its split by method: file, or run one seed"
             )
+        if not config.done_on(id_, config.run.attacks):
+            raise DiffmiaError(
+                f"config: targets.{id_}.attacks has none of the run's attacks; take '{id_}' out of run.targets, or "
+                f"select one of {', '.join(config.targets[id_].attacks)}"
+            )
     for target, attack in config.pairs:
         if reason := config.refusal(attack, target):
             raise DiffmiaError(f"config: attack '{attack}' cannot be run on target '{target}': {reason}")
@@ -225,6 +254,15 @@ def _check_run(config: Config) -> None:
         raise DiffmiaError(
             f"config: nothing is left to run: attack '{attack}' {config.left_out[target, attack]} on target '{target}'"
         )
+
+
+def _check_studies(config: Config) -> None:
+    for id_, target in config.targets.items():
+        for t in target.studies.timesteps if target.studies else ():
+            for attack in studied_attacks(config, id_):
+                if reason := config.attacks[attack].refuses(target, t, None):
+                    where = f"config: targets.{id_}.studies.timesteps has {t}"
+                    raise DiffmiaError(f"{where}, where attack '{attack}' cannot be asked: {reason}")
 
 
 def _known(where: str, id_: str, known: Iterable[str]) -> None:

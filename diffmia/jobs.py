@@ -14,9 +14,10 @@ from typing import Any
 from diffmia import seeds, training_version
 from diffmia.attacks.base import Answers
 from diffmia.code_digest import code_digest
-from diffmia.config import PUBLISHED, Config
+from diffmia.config import PUBLISHED, Config, studied_attacks
 from diffmia.figures import FIGURES
-from diffmia.figures.attacks import ShownAttack
+from diffmia.figures.attacks import ShownAttack, StudiedAttack
+from diffmia.figures.columns import COLUMNS
 from diffmia.models.base import TargetSpec
 from diffmia.probes import Question, merge
 from diffmia.spec import Spec
@@ -38,7 +39,16 @@ def _plain(part: Any) -> Any:
     return part.model_dump(mode="json") if isinstance(part, Spec) else part
 
 
-_NO_PART_OF_A_TARGET = ("timesteps", "published_as", "shards", "null_targets", "batch_size", "gradient_batch_size")
+_NO_PART_OF_A_TARGET = (
+    "attacks",
+    "studies",
+    "timesteps",
+    "published_as",
+    "shards",
+    "null_targets",
+    "batch_size",
+    "gradient_batch_size",
+)
 
 
 def _definition(target: TargetSpec, *without: str) -> dict[str, Any]:
@@ -88,12 +98,22 @@ def questions_of(config: Config, answers: Answers, target: str) -> list[Question
     Gradients, which cost several times as much: what the run's attacks need, on it or as a shadow of another target.
     """
     if answers == "residuals":
-        defined = [attack for attack in config.attacks if config.lack(target, attack) is None]
+        defined = [a for a in config.done_on(target, config.attacks) if config.lack(target, a) is None]
         needed = [(target, attack) for attack in defined if config.refusal(attack, target) is None]
     else:
         needed = [(of, attack) for of, attack in config.pairs if target in learned_from(config, of, attack)]
     specs = [(config.attacks[attack], config.timestep(attack, of)) for of, attack in needed]
-    return merge([question for spec, t in specs if spec.answers == answers for question in spec.questions(t)])
+    asked = [question for spec, t in specs if spec.answers == answers for question in spec.questions(t)]
+    return merge(asked + (study_questions(config, target) if answers == "residuals" else []))
+
+
+def study_questions(config: Config, target: str) -> list[Question]:
+    """What a target is asked for figures alone."""
+    studies = config.targets[target].studies
+    if studies is None:
+        return []
+    attacks = studied_attacks(config, target)
+    return studies.questions(attacks, {id_: config.timestep(id_, target) for id_ in attacks})
 
 
 def learned_from(config: Config, target: str, attack: str) -> list[str]:
@@ -146,6 +166,19 @@ def learning_job(config: Config, target: str, attack: str, seed: int) -> str:
     )
 
 
+def blind_job(config: Config, target: str, attack: str, seed: int) -> str:
+    """Scores of a blind baseline on the split of a target."""
+    spec = config.attacks[attack]
+    return _job(
+        "score_blind",
+        ["diffmia.blind.stage", type(spec).__module__],
+        target=target,
+        attack=attack,
+        spec=spec.model_dump(mode="json", exclude={"label", "reading_of", "t"}),
+        seed=seeds.child_seed(seed, "blind"),
+    )
+
+
 def evaluation_job(config: Config, target: str, attack: str, seed: int) -> str:
     """Metrics of one attack on one target."""
     return _job(
@@ -188,7 +221,7 @@ def table_job(config: Config, table: str) -> str:
 def figure_job(config: Config, figure: str, target: str) -> str:
     """A figure of one target of the run."""
     entry = FIGURES[figure]
-    attacks = shown_attacks(config, target) if entry.reads != "losses" else {}
+    attacks = shown_attacks(config, target) if entry.reads in ("scores", "metrics") else {}
     judged = config.run.seeds if entry.reads == "scores" else ()
     return _job(
         "plot_figure",
@@ -196,9 +229,10 @@ def figure_job(config: Config, figure: str, target: str) -> str:
         figure=figure,
         target=target,
         attacks=[[id_, shown._asdict()] for id_, shown in attacks.items()],
+        studied=[[id_, shown._asdict()] for id_, shown in shown_searches(config, figure, target).items()],
         seeds=list(config.run.seeds),
         evaluation_seeds={seed: seeds.child_seed(seed, "evaluation") for seed in judged},
-        evaluation=config.evaluation if entry.reads != "losses" else None,
+        evaluation=config.evaluation if entry.reads in ("scores", "metrics") else None,
     )
 
 
@@ -210,3 +244,17 @@ def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:
         for id_, spec in specs.items()
         if spec.reading_of is None
     }
+
+
+def shown_searches(config: Config, figure: str, target: str) -> dict[str, StudiedAttack]:
+    """The run's attacks on `target` whose noise searches `figure` shows, by id, with the columns it reads."""
+    studies = config.targets[target].studies
+    if studies is None or figure not in COLUMNS:
+        return {}
+    specs = studied_attacks(config, target)
+    shown = {}
+    for id_ in [attack for of, attack in config.pairs if of == target and attack in specs]:
+        spec, t = specs[id_], config.timestep(id_, target)
+        if columns := COLUMNS[figure](spec, t, studies):
+            shown[id_] = StudiedAttack(spec.label, spec.start, t, spec.norm, columns)
+    return shown

@@ -12,16 +12,19 @@ remembers, for one batch, what was already asked, so that searches that share a 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from diffmia.iterations import PICARD, iterate
 from diffmia.probes import NORMS, Norm, Probe
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from diffmia.denoiser import Denoiser
+    from diffmia.schedules import ContinuousSchedule
 
 
 def search_map(denoiser: Denoiser, x0: Tensor, t: int, condition: Tensor | None = None) -> Callable[[Tensor], Tensor]:
@@ -58,6 +61,15 @@ def residual_norms(residual: Tensor) -> dict[Norm, Tensor]:
     return norms
 
 
+def probability_flow(schedule: ContinuousSchedule, x_t: Tensor, epsilon: Tensor, t: int) -> Tensor:
+    """dx/dt = f(x_t, t) - g(t)^2 s(x_t, t) / 2 of the ODE that has the SDE's marginals (PIA Eq. 14), like x_t.
+
+    f = -beta x / 2, g^2 = beta, and the score s = -epsilon / sqrt(1 - alpha_bar).
+    """
+    rate, sigma = schedule.beta(t) / 2, (1 - schedule.alpha_bar(t)).sqrt()
+    return rate.to(x_t) * (epsilon / sigma.to(x_t) - x_t)
+
+
 class NoiseSearch:
     """Searches about one batch of samples, in which every question is asked of the model once.
 
@@ -79,32 +91,42 @@ class NoiseSearch:
         self.denoiser, self.x0, self.condition = denoiser, x0, condition
         self._gaussian = gaussian
         self._answers: dict[tuple, Tensor] = {}
-        self._states: dict[tuple[int, int], Tensor] = {}
+        self._states: dict[tuple[int, int, int], Tensor] = {}
 
     def _once(self, question: tuple, ask: Callable[[], Tensor]) -> Tensor:
         if question not in self._answers:
             self._answers[question] = ask()
         return self._answers[question]
 
-    def proximal(self) -> Tensor:
-        """epsilon_theta(x0, 0): PIA's initial noise (OMS Eq. E.4) and the first query of every DDIM inversion."""
-        return self._once(("proximal",), lambda: self.denoiser.predict_noise(self.x0, 0, self.condition))
+    def proximal(self, t_init: int = 0) -> Tensor:
+        """epsilon_theta(x0, t_init): PIA's initial noise (OMS Eq. E.4) and the first query of every DDIM inversion."""
+        return self._once(("proximal", t_init), lambda: self.denoiser.predict_noise(self.x0, t_init, self.condition))
 
-    def inverted_state(self, t: int, k: int) -> Tensor:
-        """x_t reached from x0 by deterministic DDIM inversion in steps of `k` (SecMI's Phi)."""
+    def inverted_state(self, t: int, k: int, t_init: int = 0) -> Tensor:
+        """x_t reached from x0, taken for x_{t_init}, by deterministic DDIM inversion in steps of `k` (SecMI's Phi)."""
         state = self.x0
         for s in range(0, t, k):
-            if (s + k, k) not in self._states:
-                self._states[s + k, k] = self.denoiser.schedule.ddim_step(state, self.inverted(s, k), s, s + k)
-            state = self._states[s + k, k]
+            reached = s + k, k, t_init
+            if reached not in self._states:
+                epsilon = self.inverted(s, k, t_init)
+                self._states[reached] = self.denoiser.schedule.ddim_step(state, epsilon, max(s, t_init), s + k)
+            state = self._states[reached]
         return state
 
-    def inverted(self, t: int, k: int) -> Tensor:
+    def inverted(self, t: int, k: int, t_init: int = 0) -> Tensor:
         """epsilon_theta(x_t, t) on the inversion trajectory of step `k`: SecMI's initial noise."""
         if t == 0:
-            return self.proximal()
-        state = self.inverted_state(t, k)
-        return self._once(("inverted", t, k), lambda: self.denoiser.predict_noise(state, t, self.condition))
+            return self.proximal(t_init)
+        state = self.inverted_state(t, k, t_init)
+        return self._once(("inverted", t, k, t_init), lambda: self.denoiser.predict_noise(state, t, self.condition))
+
+    def drifts(self, probe: Probe) -> list[Tensor]:
+        """dx/dt where epsilon^1, …, epsilon^n of a search are asked for, each like x0 (PIA Eq. 14)."""
+        schedule, epsilons = self.denoiser.schedule, self.iterates(probe)
+        return [
+            probability_flow(schedule, schedule.add_noise(self.x0, asked_with, probe.t), answer, probe.t)
+            for asked_with, answer in itertools.pairwise(epsilons)
+        ]
 
     def iterates(self, probe: Probe) -> list[Tensor]:
         """epsilon^0, …, epsilon^n of one search, each like x0."""
@@ -116,18 +138,33 @@ class NoiseSearch:
         if probe.start == "inverted":
             return self._inverted_iterate(probe, i)
         f = search_map(self.denoiser, self.x0, probe.t, self.condition)
+        if probe.iteration != PICARD:
+            return self._once((probe.name, i), lambda: self._accelerated(probe, i, f))
         return self._once((probe.name, i), lambda: f(self._iterate(probe, i - 1)))  # OMS Eq. 7
+
+    def _accelerated(self, probe: Probe, queries: int, f: Callable[[Tensor], Tensor]) -> Tensor:
+        """What another iteration makes of as many queries; the first is Picard's, whose answer is epsilon^1."""
+        picard = probe.model_copy(update={"iteration": PICARD})
+        if queries == 1:
+            return self._iterate(picard, 1)
+        start = self._iterate(probe, 0)
+
+        def asked_once(epsilon: Tensor) -> Tensor:
+            return self._iterate(picard, 1) if epsilon is start else f(epsilon)
+
+        return iterate(asked_once, start, queries, probe.iteration)
 
     def _initial_noise(self, probe: Probe) -> Tensor:
         match probe.start:
             case "gaussian":
                 return self._once(("gaussian", probe.draw), lambda: self._gaussian(probe.draw))
             case "proximal":
-                return self.proximal()
+                return self.proximal(probe.t_init)
             case "proximal_normalised":
-                return self._once(("proximal_normalised",), lambda: rescale_to_gaussian(self.proximal()))
+                question = "proximal_normalised", probe.t_init
+                return self._once(question, lambda: rescale_to_gaussian(self.proximal(probe.t_init)))
             case "inverted":
-                return self.inverted(probe.t, probe.k)
+                return self.inverted(probe.t, probe.k, probe.t_init)
 
     def _inverted_iterate(self, probe: Probe, i: int) -> Tensor:
         """SecMI's chain: epsilon^1 is the trajectory's own query at t + k, so that the baseline is exactly SecMI.
@@ -138,7 +175,7 @@ class NoiseSearch:
         """
         t, after = probe.t, probe.t + probe.k
         if i == 1:
-            return self.inverted(after, probe.k)  # OMS Eq. E.8
+            return self.inverted(after, probe.k, probe.t_init)  # OMS Eq. E.8
         schedule, epsilon = self.denoiser.schedule, self._iterate(probe, i - 1)
 
         def ask() -> Tensor:
@@ -146,10 +183,12 @@ class NoiseSearch:
                 case "x0":
                     return search_map(self.denoiser, self.x0, after, self.condition)(epsilon)
                 case "x0hat":
-                    x0hat = schedule.predict_x0(self.inverted_state(t, probe.k), self.inverted(t, probe.k), t)
+                    state, initial = self.inverted_state(t, probe.k, probe.t_init), self._iterate(probe, 0)
+                    x0hat = schedule.predict_x0(state, initial, t)
                     return search_map(self.denoiser, x0hat, after, self.condition)(epsilon)
                 case "xt":  # OMS Eq. E.6, read literally
-                    state = schedule.ddim_step(self.inverted_state(t, probe.k), epsilon, t, after)
+                    state = self.inverted_state(t, probe.k, probe.t_init)
+                    state = schedule.ddim_step(state, epsilon, t, after)
                     return self.denoiser.predict_noise(state, after, self.condition)
 
         return self._once((probe.name, i), ask)

@@ -12,8 +12,9 @@ import itertools
 from abc import abstractmethod
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from diffmia.iterations import PICARD, parse
 from diffmia.spec import Spec
 
 Start = Literal["gaussian", "proximal", "proximal_normalised", "inverted"]
@@ -61,10 +62,15 @@ class Probe(Question):
         Which Gaussian draw (`gaussian` only).
     k : int
         Step of the DDIM trajectory (`inverted` only, else 0).
+    t_init : int
+        Timestep of the first query, about x0 itself, that all starts but `gaussian` begin with. 0, or a little later
+        where a model never saw the noise of a sample without any (continuous time).
     anchor : str
         What later iterates of an `inverted` search are attached to: the true x0, the estimate x0hat, or x_t.
-    iteration, view, condition : str
-        How an iterate follows from the last, what is done to the sample first, and what a conditional model is told.
+    iteration : str
+        How epsilon^2 follows from the two queries that Picard's iteration needs for it, see `diffmia.iterations`.
+    view, condition : str
+        What is done to the sample first, and what a conditional model is told.
     """
 
     start: Start
@@ -72,8 +78,9 @@ class Probe(Question):
     n: int = 2
     draw: int = 0
     k: int = 0
+    t_init: int = 0
     anchor: Anchor = "x0"
-    iteration: Literal["picard"] = "picard"
+    iteration: str = "picard"
     view: Literal["identity"] = "identity"
     condition: Literal["none"] = "none"
 
@@ -83,6 +90,14 @@ class Probe(Question):
             raise ValueError("k > 0 belongs to start 'inverted', and only there")
         if self.k and self.t % self.k:
             raise ValueError(f"a trajectory of step {self.k} does not reach t = {self.t}")
+        if self.t_init and (self.start == "gaussian" or self.t_init >= (self.k or self.t)):
+            raise ValueError("t_init is for a start that asks about x0, and comes before the next query")
+        return self
+
+    @model_validator(mode="after")
+    def _iteration_is_known(self) -> Probe:
+        if parse(self.iteration)[0] != PICARD and (self.k or self.n != OMS_PAIR[1]):
+            raise ValueError("an iteration other than picard is for two queries at one timestep: n = 2, not inverted")
         return self
 
     @property
@@ -91,6 +106,7 @@ class Probe(Question):
         parts = [self.start, f"t{self.t}"]
         parts += [f"draw{self.draw}"] if self.draw else []
         parts += [f"k{self.k}"] if self.k else []
+        parts += [f"init{self.t_init}"] if self.t_init else []
         defaults = {field: info.default for field, info in type(self).model_fields.items()}
         parts += [
             str(getattr(self, field))
@@ -120,6 +136,7 @@ class DifferenceMap(Question):
 
     vectors: ClassVar[bool] = True
 
+    kind: Literal["map"] = "map"
     of: Probe = Field(description="The search")
 
     @property
@@ -134,6 +151,67 @@ class DifferenceMap(Question):
     def column(self, j: int) -> str:
         """Name of the column of |epsilon^0 - epsilon^j|."""
         return f"{self.of.name}:0-{j}:map"
+
+    def cost(self) -> int:
+        """See `Question.cost`."""
+        return self.of.cost()
+
+
+class Trajectory(Question):
+    """How a long search goes on: the step that follows each iterate, and how far it still is from the last."""
+
+    kind: Literal["trajectory"] = "trajectory"
+    of: Probe = Field(description="The search")
+
+    @property
+    def name(self) -> str:
+        """See `Question.name`."""
+        return f"{self.of.name}:trajectory{self.of.n}"
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """(i, i + 1), the steps, and (i, n), the errors, for i = 0 … n - 1."""
+        n = self.of.n
+        return sorted({(i, j) for i in range(n) for j in (i + 1, n)})
+
+    def columns(self) -> list[str]:
+        """The Euclidean norm of the difference of each pair."""
+        return [self.column(*pair) for pair in self.pairs]
+
+    def column(self, i: int, j: int) -> str:
+        """Name of the column of ||epsilon^i - epsilon^j||_2."""
+        return f"{self.name}:{i}-{j}"
+
+    def cost(self) -> int:
+        """See `Question.cost`."""
+        return self.of.cost()
+
+
+class Drift(Question):
+    """||dx/dt|| of the probability-flow ODE at the state that each iterate is asked about (PIA Eq. 14)."""
+
+    kind: Literal["drift"] = "drift"
+    of: Probe = Field(description="The search, all of whose iterates are asked about at t")
+
+    @field_validator("of")
+    @classmethod
+    def _at_one_timestep(cls, of: Probe) -> Probe:
+        if of.start == "inverted":
+            raise ValueError("an inverted search has its iterates at other states than x_t")
+        return of
+
+    @property
+    def name(self) -> str:
+        """See `Question.name`."""
+        return f"{self.of.name}:drift"
+
+    def columns(self) -> list[str]:
+        """For each iterate after the first the norms of the drift that it implies."""
+        return [self.column(j, p) for j in range(1, self.of.n + 1) for p in NORMS]
+
+    def column(self, j: int, norm: Norm) -> str:
+        """Name of the column of the drift at x_t of epsilon^{j-1}, with epsilon^j for the noise in it."""
+        return f"{self.of.name}:drift{j}:l{norm}"
 
     def cost(self) -> int:
         """See `Question.cost`."""

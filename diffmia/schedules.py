@@ -2,6 +2,7 @@
 
 Every attack uses the same three formulas whatever the model, so they live on the schedule's base class; a schedule
 only has to know its alpha_bar(t). Coefficients are computed in float64 and rounded once, to the dtype of the images.
+Timesteps are on the scale of 0 to 1000 in continuous time too, where they are 1000 times the time.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from diffmia.models.schedule import ScheduleSpec
+    from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
 
 
 class Schedule(ABC):
@@ -27,6 +28,10 @@ class Schedule(ABC):
     @abstractmethod
     def time(self, t: int | Tensor) -> Tensor:
         """What the network is told for timestep `t`."""
+
+    @abstractmethod
+    def sample_timesteps(self, n: int, generator: torch.Generator) -> Tensor:
+        """`n` timesteps, uniform over all that a model is trained at, shape (n,), on the CPU."""
 
     def _signal_and_noise(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         alpha_bar = self.alpha_bar(t)
@@ -79,3 +84,49 @@ class DiscreteSchedule(Schedule):
     def time(self, t: int | Tensor) -> Tensor:
         """The timestep itself, as int64."""
         return torch.as_tensor(t, dtype=torch.int64)
+
+    def sample_timesteps(self, n: int, generator: torch.Generator) -> Tensor:
+        """See `Schedule.sample_timesteps`; int64."""
+        return torch.randint(len(self), (n,), generator=generator)
+
+
+class ContinuousSchedule(Schedule):
+    """The variance-preserving SDE dx = -beta(s) x / 2 ds + sqrt(beta(s)) dw, s in [0, 1] (Song et al. 2021).
+
+    Parameters
+    ----------
+    beta_min, beta_max : float
+        beta at time 0 and at time 1; linear between.
+    """
+
+    TIMESTEPS = 1000  # of the whole time, so that attacks' timesteps mean the same as in discrete time
+
+    def __init__(self, beta_min: float, beta_max: float):
+        self.beta_min, self.beta_max = beta_min, beta_max
+
+    def _time(self, t: int | Tensor) -> Tensor:
+        return torch.as_tensor(t).cpu().double() / self.TIMESTEPS
+
+    def beta(self, t: int | Tensor) -> Tensor:
+        """Variance added per unit of time at timestep `t`, float64, shape () or (B,)."""
+        return self.beta_min + (self.beta_max - self.beta_min) * self._time(t)
+
+    def alpha_bar(self, t: int | Tensor) -> Tensor:
+        """See `Schedule.alpha_bar`; `t` in [0, 1000]: exp of minus the integral of beta."""
+        s = self._time(t)
+        return torch.exp(-self.beta_min * s - (self.beta_max - self.beta_min) / 2 * s.square())
+
+    def time(self, t: int | Tensor) -> Tensor:
+        """999 times the time, as float32: what U-ViT's published models are told."""
+        return (999 * self._time(t)).float()
+
+    def sample_timesteps(self, n: int, generator: torch.Generator) -> Tensor:
+        """See `Schedule.sample_timesteps`; float64."""
+        return torch.rand(n, generator=generator, dtype=torch.float64) * self.TIMESTEPS
+
+
+def build_schedule(spec: ScheduleSpec | ContinuousScheduleSpec) -> Schedule:
+    """The schedule that a target's settings describe."""
+    if spec.kind == "vp_sde":
+        return ContinuousSchedule(spec.beta_min, spec.beta_max)
+    return DiscreteSchedule.from_spec(spec)

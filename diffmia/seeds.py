@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 # a child's place in this list is its spawn key: append, never reorder
-CHILDREN = ("split", "training", "noise", "evaluation", "learning")
+CHILDREN = ("split", "training", "noise", "evaluation", "learning", "blind")
 
 
 def child_seed(run_seed: int, child: str, *further: int) -> int:

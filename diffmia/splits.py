@@ -78,6 +78,29 @@ class RandomSplit(_Sizes):
         return {role: _take(order, self._quota(role)) for role in ("member", "auxiliary", "non_member")}
 
 
+class BoundarySplit(_Sizes):
+    """Members from the samples before one, all others from it and after it: for a model trained on a whole part."""
+
+    method: Literal["boundary"]
+    boundary: PositiveInt = Field(description="First sample that the target never saw")
+
+    def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
+        """See `SplitSpec.draw`; uniform on either side."""
+        ids = samples["sample_id"].to_numpy()
+        sides = {"before": ids[: self.boundary], "after": ids[self.boundary :]}
+        others = self.auxiliary + (1 if self.non_members == "rest" else self.non_members)
+        for side, wanted in (("before", self.members), ("after", others)):
+            if len(sides[side]) < wanted:
+                raise DiffmiaError(
+                    f"dataset '{self.dataset}' has {len(sides[side])} samples {side} the boundary {self.boundary}, and "
+                    f"the split asks for {wanted} of them; ask for fewer"
+                )
+        generator = np.random.default_rng(seed)
+        seen, unseen = (iter(generator.permutation(side)) for side in sides.values())
+        drawn = {"member": _take(seen, self.members)}
+        return drawn | {role: _take(unseen, self._quota(role)) for role in ("auxiliary", "non_member")}
+
+
 class ClassBalancedSplit(_Sizes):
     """Equally many samples of each class, give or take one (`rest` takes what is left)."""
 

@@ -117,7 +117,7 @@ class Trainer:
         return total / len(order)
 
     def _loss(self, x0: Tensor, generator: torch.Generator) -> Tensor:
-        t = torch.randint(len(self.denoiser.schedule), (len(x0),), generator=generator)
+        t = self.denoiser.schedule.sample_timesteps(len(x0), generator)
         epsilon = torch.randn(x0.shape, generator=generator)
         x_t = self.denoiser.schedule.add_noise(x0, epsilon, t)
         return mse_loss(self.denoiser.predict_noise(x_t.to(self.device), t), epsilon.to(self.device))  # OMS Eq. 5

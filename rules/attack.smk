@@ -112,6 +112,34 @@ rule learn_attack:
         "../scripts/learn_attack.py"
 
 
+rule score_blind:
+    input:
+        images=target_dataset("images.npy"),
+        split=target_split,
+    output:
+        scores="results/scores/{target}/seed{seed}/{attack}.parquet",
+        meta="results/scores/{target}/seed{seed}/{attack}.meta.json",
+    log:
+        "<logs>/score_blind/{target}/seed{seed}/{attack}.log",
+    benchmark:
+        "<benchmarks>/score_blind/{target}/seed{seed}/{attack}.jsonl"
+    wildcard_constraints:
+        attack=one_of(CONFIG.attacks_of(BlindAttack)),
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        gpu=learning_gpu,
+        mem_mb=scaled(8000),
+        runtime=scaled(120),
+    params:
+        job=blind_job,
+    message:
+        "Scoring {wildcards.target}, seed {wildcards.seed}, with {wildcards.attack}, which sees no model"
+    script:
+        "../scripts/score_blind.py"
+
+
 rule residuals:
     input:
         collect("results/residuals/{target}/seed{seed}.parquet", target=CONFIG.asked_targets, seed=RUN.seeds),

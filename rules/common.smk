@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from diffmia import jobs
 from diffmia.attacks.base import TableAttack
+from diffmia.attacks.blind import BlindAttack
 from diffmia.attacks.learned import LearnedAttack
 from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
@@ -133,7 +134,9 @@ def gradient_targets():
 def run_passes(wildcards):
     """Provenance of every pass that the run's attacks read."""
     read = dict.fromkeys((CONFIG.attacks[attack].answers, target) for target, attack in CONFIG.pairs)
-    return [f"results/{answers}/{target}/seed{seed}.meta.json" for answers, target in read for seed in RUN.seeds]
+    return [
+        f"results/{answers}/{target}/seed{seed}.meta.json" for answers, target in read if answers for seed in RUN.seeds
+    ]
 
 
 def dataset_job(rule):
@@ -164,6 +167,10 @@ def pass_job(rule):
 
 def score_job(wildcards):
     return jobs.score_job(CONFIG, wildcards.target, wildcards.attack)
+
+
+def blind_job(wildcards):
+    return jobs.blind_job(CONFIG, wildcards.target, wildcards.attack, int(wildcards.seed))
 
 
 def learning_job(wildcards):
@@ -205,13 +212,16 @@ def figure_scores(wildcards):
 
 
 def run_figures(wildcards):
-    """The run's figures: of every target, but loss curves only of those trained here."""
-    trained = CONFIG.targets_of(TrainedTarget)
+    """The run's figures: of every target, but loss curves only of those trained here and searches of those studied."""
+    of = {
+        "losses": CONFIG.targets_of(TrainedTarget),
+        "residuals": [target for target in RUN.targets if CONFIG.targets[target].studies is not None],
+    }
     return [
         f"{CONFIG.out}/figures/{figure}.{target}.png"
         for figure in RUN.figures
         for target in RUN.targets
-        if FIGURES[figure].reads != "losses" or target in trained
+        if target in of.get(FIGURES[figure].reads, RUN.targets)
     ]
 
 
@@ -227,3 +237,10 @@ def figure_aggregates(wildcards):
     if FIGURES[wildcards.figure].reads != "metrics":
         return []
     return [f"{CONFIG.out}/metrics.csv", f"{CONFIG.out}/cost.csv"]
+
+
+def figure_residuals(wildcards):
+    """Residual tables a figure shows, none if it shows no searches."""
+    if not jobs.shown_searches(CONFIG, wildcards.figure, wildcards.target):
+        return []
+    return [f"results/residuals/{wildcards.target}/seed{seed}.parquet" for seed in RUN.seeds]

@@ -35,8 +35,10 @@ rule plot_figure:
     input:
         scores=figure_scores,
         samples=target_dataset("samples.parquet"),
+        manifest=target_dataset("manifest.json"),
         losses=figure_losses,
         aggregates=figure_aggregates,
+        residuals=figure_residuals,
     output:
         png=report(
             "<out>/figures/{figure}.{target}.png",

@@ -8,15 +8,5 @@ if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
         from diffmia.figures.stage import plot_figure
 
-        plot_figure(
-            job.wildcards.figure,
-            job.config,
-            job.wildcards.target,
-            json.loads(job.text),
-            job.input.scores,
-            job.input.losses,
-            job.input.aggregates,
-            job.input.samples,
-            job.output,
-        )
+        plot_figure(job.wildcards.figure, job.config, job.wildcards.target, json.loads(job.text), job.input, job.output)
         job.record(inputs=list(job.input))

@@ -21,7 +21,7 @@ class AttackSpec(Spec):
     """A way to score samples, with and without one more step (OMS); a low score means member, always."""
 
     access: ClassVar[Literal["blind", "grey", "white"]]
-    answers: ClassVar[Answers] = "residuals"  # kind of pass that asks its questions
+    answers: ClassVar[Answers | None] = "residuals"  # kind of pass that asks its questions, if it has any
 
     label: str = Field(description="Name in tables and figures")
     reading_of: str | None = Field(
@@ -73,6 +73,6 @@ class TableAttack(AttackSpec):
 
 def beyond_the_last(target: TargetSpec, t: int) -> str | None:
     """Why `target` cannot be asked at timestep `t`, or None if it can."""
-    if t >= target.schedule.timesteps:
-        return f"it asks the model at timestep {t}, and the target's last is {target.schedule.timesteps - 1}"
+    if t > (last := target.schedule.last_timestep):
+        return f"it asks the model at timestep {t}, and the target's last is {last}"
     return None

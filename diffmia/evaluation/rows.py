@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROC = "_roc"  # ends the id of the rows that judge the score of an attack whose own rows judge its decisions
+SHIFT = "shift"  # the flag of rows whose members and non-members a blind baseline tells apart
 NOT_APPLICABLE = "not_applicable"  # the flag of a decision that could not be learned
 
 _SEPARATOR = "; "

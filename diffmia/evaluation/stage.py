@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,9 +12,10 @@ import pyarrow.parquet as pq
 
 from diffmia.atomic import atomic_path
 from diffmia.attacks.base import AttackSpec
+from diffmia.blind import STANDARD_ERROR_FACTOR
 from diffmia.evaluation.decisions import evaluate_decisions, nominal_fprs, not_applicable_rows
 from diffmia.evaluation.metrics import evaluate
-from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, attack_of, join_flags, read_metrics
+from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, SHIFT, attack_of, join_flags, read_metrics, split_flags
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.layout import id_and_seed
 from diffmia.scoring import read_scores
@@ -71,8 +73,20 @@ def _not_applicable(scores: Path) -> dict[str, str]:
 
 def aggregate_metrics(parts: list[Path], config: Config, out: Path) -> None:
     """All rows of a run in one file, in the order of `parts`, and last a row for each attack that was left out."""
-    judged = [pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts]
-    write_csv(pd.concat([*judged, _left_out(config)]), out)
+    judged = pd.concat([pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts], ignore_index=True)
+    shifted = judged["split_hash"].isin(_shifted(judged))
+    judged.loc[shifted, "flags"] = [join_flags([*split_flags(cell), SHIFT]) for cell in judged.loc[shifted, "flags"]]
+    write_csv(pd.concat([judged, _left_out(config)]), out)
+
+
+def _shifted(rows: pd.DataFrame) -> set[str]:
+    """Hashes of splits whose members a blind baseline tells from non-members: its AUC is above chance.
+
+    One-sided at 2.5 %, by the bootstrap's standard error widened as cross-validated scores need.
+    """
+    blind = rows[(rows["access"] == "blind") & (rows["metric"] == "auc")]
+    excess, std = blind["value"].astype(float) - 50, blind["std"].astype(float)
+    return set(blind.loc[excess > NormalDist().inv_cdf(0.975) * STANDARD_ERROR_FACTOR * std, "split_hash"])
 
 
 def _left_out(config: Config) -> pd.DataFrame:
@@ -119,7 +133,7 @@ def aggregate_cost(metrics: Path, passes: list[Path], scores: list[Path], config
     asked = {(path.parts[-3], *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, passes)}
     scored = {(_attack_named(path), *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, scores)}
     rows = read_metrics(metrics)
-    rows = rows[(rows["variant"] != "delta") & rows["queries"].notna()]  # what was left out cost nothing
+    rows = rows[(rows["variant"] != "delta") & (rows["queries"] > 0).fillna(False)]  # blind or left out: no query
     rows = rows.drop_duplicates(["target", "seed", "attack", "variant"])
     records = []
     for row in rows.itertuples():

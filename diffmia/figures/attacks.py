@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zlib
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 VARIANTS = ("base", "oms")
 
@@ -46,6 +47,41 @@ class ShownAttack(NamedTuple):
         if (self.access, self.supervision) == ("grey", "none"):
             return ""
         return f" ({self.access}{f', {self.supervision}' * (self.supervision != 'none')})"
+
+
+class StudiedAttack(NamedTuple):
+    """An attack whose noise search a figure shows, and what it reads of the residual table.
+
+    Attributes
+    ----------
+    label : str
+        Its name in tables and figures.
+    start : str
+        The initial noise epsilon^0.
+    t : int
+        Its own timestep, which was fixed before anything was measured.
+    norm : int or str
+        p of its norm.
+    columns : sequence of sequences
+        For each thing the figure shows: what it is (a timestep, a norm, a pair, the number of an iterate), and the
+        columns it is drawn from; see `diffmia.figures.columns`.
+    """
+
+    label: str
+    start: str
+    t: int
+    norm: int | str
+    columns: Sequence[Sequence[Any]]
+
+    @property
+    def names(self) -> list[str]:
+        """Every column it reads, each once."""
+        return list(dict.fromkeys(name for _, *names in self.columns for name in names))
+
+    @property
+    def search(self) -> str:
+        """`NA`, and below it `Gaussian start`."""
+        return f"{self.label}\n{self.start.replace('_', ', ').capitalize()} start"
 
 
 def colour_of(attack: str) -> str:

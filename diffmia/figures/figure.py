@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from diffmia.atomic import atomic_path
 from diffmia.evaluation.spec import EvaluationSpec
-from diffmia.figures.attacks import ShownAttack
+from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.tables.measured import span
 
 STYLE = {
@@ -55,6 +55,12 @@ class FigureData:
         How scores are judged.
     evaluation_seeds : dict
         By run seed, the seed that the evaluation stage was given.
+    studied : dict
+        Attacks whose noise searches are shown, by id, in the order of the run.
+    residuals : dict
+        Residual tables by seed: role, and the columns that `studied` names.
+    pixels : int
+        d = C * H * W of the target's images.
     """
 
     target: str
@@ -68,6 +74,9 @@ class FigureData:
     cost: pd.DataFrame = field(default_factory=pd.DataFrame)
     evaluation: EvaluationSpec = field(default_factory=EvaluationSpec)
     evaluation_seeds: dict[int, int] = field(default_factory=dict)
+    studied: dict[str, StudiedAttack] = field(default_factory=dict)
+    residuals: dict[int, pd.DataFrame] = field(default_factory=dict)
+    pixels: int = 0
 
     def judged(self, attack: str, seed: int) -> pd.DataFrame:
         """The scores that the evaluation stage judges, in its order."""
@@ -82,6 +91,16 @@ class FigureData:
     def heading(self, seeds: Sequence[int]) -> str:
         """`heading` of a figure of scores of some of the seeds."""
         return heading(self.title, *self.sizes(seeds), seeds)
+
+    def of_role(self, role: str, seed: int) -> pd.DataFrame:
+        """Residuals of the samples of a role: member or non_member."""
+        residuals = self.residuals[seed]
+        return residuals[residuals["role"] == role]
+
+    def residual_heading(self) -> str:
+        """`heading` of a figure of residuals of all seeds."""
+        sizes = ([len(self.of_role(role, seed)) for seed in self.seeds] for role in ("member", "non_member"))
+        return heading(self.title, *sizes, self.seeds)
 
 
 def heading(title: str, members: Sequence[int], non_members: Sequence[int], seeds: Sequence[int]) -> str:

@@ -1,8 +1,9 @@
-"""The figure stage: from the run's score files or loss curves to one figure of one target."""
+"""The figure stage: from the run's score files, loss curves or residuals to one figure of one target."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from pydantic import ImportString, TypeAdapter
 
 from diffmia.evaluation.rows import read_metrics
 from diffmia.figures import FIGURES
-from diffmia.figures.attacks import ShownAttack
+from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.figure import FigureData, save
 from diffmia.layout import id_and_seed
 
@@ -21,32 +22,40 @@ if TYPE_CHECKING:
 _READERS = {"metrics.csv": read_metrics, "cost.csv": pd.read_csv}
 
 
-def plot_figure(
-    name: str,
-    config: Config,
-    target: str,
-    job: dict,
-    scores: Sequence[Path],
-    losses: Sequence[Path],
-    aggregates: Sequence[Path],
-    samples: Path,
-    out: Any,
-) -> None:
-    """Write `out.png` and `out.pdf` of a figure; `job` has the attacks it shows, by id, and the seeds.
+def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, out: Any) -> None:
+    """Write `out.png` and `out.pdf` of a figure.
 
-    `scores`, `losses` and `aggregates` (metrics.csv, cost.csv) are empty where the figure does not read them.
+    Parameters
+    ----------
+    name : str
+        One of `FIGURES`.
+    config : Config
+    target : str
+        Id of the target it is of.
+    job : dict
+        The attacks it shows, by id, and the seeds.
+    inputs : object
+        `scores`, `losses`, `aggregates` (metrics.csv, cost.csv) and `residuals`: paths, empty where the figure does not
+        read them. `samples` and `manifest`: files of the dataset.
+    out : object
+        Paths `png` and `pdf`.
     """
     draw = TypeAdapter(ImportString).validate_python(FIGURES[name].function)
+    studied = {attack: StudiedAttack(**shown) for attack, shown in job["studied"]}
+    columns = ["role", *dict.fromkeys(column for shown in studied.values() for column in shown.names)]
     data = FigureData(
         target=target,
         title=target,
         seeds=job["seeds"],
         attacks={attack: ShownAttack(**shown) for attack, shown in job["attacks"]},
-        scores={(Path(path).stem, id_and_seed(path)[1]): pd.read_parquet(path) for path in scores},
-        label_names=pd.read_parquet(samples).set_index("sample_id")["label_name"],
-        losses={id_and_seed(path)[1]: pd.read_csv(path) for path in losses},
-        **{Path(path).stem: _READERS[Path(path).name](path) for path in aggregates},
+        scores={(Path(path).stem, id_and_seed(path)[1]): pd.read_parquet(path) for path in inputs.scores},
+        label_names=pd.read_parquet(inputs.samples).set_index("sample_id")["label_name"],
+        losses={id_and_seed(path)[1]: pd.read_csv(path) for path in inputs.losses},
+        **{Path(path).stem: _READERS[Path(path).name](path) for path in inputs.aggregates},
         evaluation=config.evaluation,
         evaluation_seeds={int(seed): child for seed, child in job["evaluation_seeds"].items()},
+        studied=studied,
+        residuals={id_and_seed(path)[1]: pd.read_parquet(path, columns=columns) for path in inputs.residuals},
+        pixels=math.prod(json.loads(Path(inputs.manifest).read_text())["shape"]),
     )
     save(draw(data), out.png, out.pdf)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from diffmia.models.schedule import ScheduleSpec
+from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
 from diffmia.spec import Spec
+from diffmia.studies import StudiesSpec
 
 if TYPE_CHECKING:
     from diffmia.denoiser import Denoiser
@@ -44,13 +45,21 @@ class TrainingSpec(Spec):
 class TargetSpec(Spec):
     """A model to attack: what it was trained on, and when it is probed."""
 
+    kind: ClassVar[str]  # of model: targets of one kind share the papers' tables (ddpm, uvit)
+
     split: str = Field(description="Id of the split whose members the model was trained on")
-    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec, description="Forward process")
+    schedule: ScheduleSpec | ContinuousScheduleSpec = Field(description="Forward process")
+    attacks: tuple[str, ...] | None = Field(
+        None, description="Ids of the only attacks that a run does on it, of those it selects; null for all"
+    )
     timesteps: dict[str, NonNegativeInt] = Field(
         default_factory=dict, description="Attack id: timestep, where it differs from the attack's own"
     )
     published_as: dict[str, str] = Field(
         default_factory=dict, description="Paper id: the target's name in that paper's published results"
+    )
+    studies: StudiesSpec | None = Field(
+        None, description="What the residual pass is asked besides attacks' questions, for figures; null for nothing"
     )
     shards: PositiveInt = Field(1, description="Jobs the residual pass is cut into; changes no number")
     batch_size: PositiveInt = Field(256, description="Samples per model call in the residual pass; changes no number")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import TrainedTarget
+from diffmia.models.schedule import ScheduleSpec
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
@@ -41,7 +42,10 @@ class UNetShape(Spec):
 class DDPMUNet(TrainedTarget):
     """A DDPM U-Net, trained by this workflow and kept as a diffusers `DDPMPipeline` folder."""
 
+    kind: ClassVar = "ddpm"
+
     family: Literal["ddpm_unet"]
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec, description="Forward process")
     model: UNetShape = Field(description="Size of the network")
 
     def build(self, image_shape: tuple[int, int, int]) -> Denoiser:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
+from diffmia.models.schedule import ScheduleSpec
 
 if TYPE_CHECKING:
     from diffmia.denoiser import Denoiser
@@ -25,7 +26,10 @@ FILES = (
 class DiffusersDDPM(ImportedTarget):
     """An unconditional `UNet2DModel` that predicts noise; its split says which samples it was trained on."""
 
+    kind: ClassVar = "ddpm"
+
     family: Literal["diffusers_ddpm"]
+    schedule: ScheduleSpec = Field(default_factory=ScheduleSpec, description="Forward process")
     folder: str = Field(description="The pipeline's folder, with unet/ (safetensors) and scheduler/")
 
     def inputs(self) -> list[str]:

@@ -17,7 +17,7 @@ from diffmia.images import to_unit_range
 from diffmia.models.base import TargetSpec
 from diffmia.noise import sample_noise
 from diffmia.noise_search import NoiseSearch, residual_norms
-from diffmia.probes import DifferenceMap, Probe, column, reductions
+from diffmia.probes import NORMS, DifferenceMap, Drift, Probe, Question, Trajectory, column, reductions
 from diffmia.schedules import DiscreteSchedule, Schedule
 
 
@@ -26,7 +26,7 @@ def answer(
     denoiser: Denoiser,
     images: np.ndarray,
     ids: np.ndarray,
-    questions: list[Probe | DifferenceMap],
+    questions: list[Question],
     noise_seed: int,
     device: torch.device,
 ) -> dict[str, np.ndarray]:
@@ -40,7 +40,7 @@ def answer(
         The samples.
     ids : int64 array (B,)
         Their ids, which their Gaussian noise belongs to.
-    questions : list of Probe and DifferenceMap
+    questions : list of Probe, DifferenceMap, Drift and Trajectory
         What is asked; what several share is asked once.
     noise_seed : int
         Seed of the samples' noise.
@@ -53,8 +53,8 @@ def answer(
     search = NoiseSearch(denoiser, x0, gaussian)
     columns = {}
     for question in questions:
-        kept = _maps if isinstance(question, DifferenceMap) else _norms
-        columns |= {name: values.cpu().numpy() for name, values in kept(search, question).items()}
+        kept = _KEPT[type(question)](search, question)
+        columns |= {name: values.cpu().numpy() for name, values in kept.items()}
     return columns
 
 
@@ -76,9 +76,22 @@ def _maps(search: NoiseSearch, question: DifferenceMap) -> dict[str, Tensor]:
     return {question.column(j): (first - epsilon).abs().flatten(1) for j, epsilon in enumerate(later, start=1)}
 
 
-def count_evaluations(questions: list[Probe | DifferenceMap]) -> int:
+def _drifts(search: NoiseSearch, question: Drift) -> dict[str, Tensor]:
+    norms = [residual_norms(drift) for drift in search.drifts(question.of)]
+    return {question.column(j, p): of_j[p] for j, of_j in enumerate(norms, start=1) for p in NORMS}
+
+
+def _trajectory(search: NoiseSearch, question: Trajectory) -> dict[str, Tensor]:
+    iterates = search.iterates(question.of)
+    return {question.column(i, j): residual_norms(iterates[i] - iterates[j])[2] for i, j in question.pairs}
+
+
+_KEPT = {Probe: _norms, DifferenceMap: _maps, Drift: _drifts, Trajectory: _trajectory}
+
+
+def count_evaluations(questions: list[Question]) -> int:
     """Model evaluations per sample of a pass: the search itself, run on a model that answers nothing, counted."""
-    probes = [question.of if isinstance(question, DifferenceMap) else question for question in questions]
+    probes = [question if isinstance(question, Probe) else question.of for question in questions]
     mute = _Mute(DiscreteSchedule(torch.full((1 + max((p.t + p.k for p in probes), default=0),), 1e-4)))
     search = NoiseSearch(mute, torch.zeros(1, 1, 1, 1), lambda draw: torch.zeros(1, 1, 1, 1))
     for probe in probes:

@@ -18,13 +18,13 @@ from diffmia.models.base import TargetSpec
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import SCHEMA_VERSION, Samples
-from diffmia.probes import DifferenceMap, GradientProbe, Probe
+from diffmia.probes import DifferenceMap, Drift, GradientProbe, Probe, Trajectory
 from diffmia.splits import roles_of
 from diffmia.targets import load_target
 
 log = logging.getLogger(__name__)
 
-_QUESTION = TypeAdapter(Probe | DifferenceMap | GradientProbe)
+_QUESTION = TypeAdapter(Probe | DifferenceMap | Drift | Trajectory | GradientProbe)
 
 
 def run_shard(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from diffmia.evaluation.rows import SHIFT, split_flags
 from diffmia.tables.measured import KEYS, METRICS, VARIANTS, cell, flagged, over_seeds
 from diffmia.tables.notes import notes
 from diffmia.tables.table import Table, TableInputs
@@ -22,6 +23,7 @@ def attack_grid(
     title: str,
     attacks: Sequence[str] | Mapping[str, str],
     metrics: Sequence[str],
+    targets: Sequence[str] | None = None,
     average: bool = False,
     relative: bool = False,
     remarks: Sequence[str] = (),
@@ -38,6 +40,8 @@ def attack_grid(
         is the attack's label otherwise.
     metrics : sequence of str
         One column each, for every target.
+    targets : sequence of str
+        Ids of those of the run's targets that belong in the table; None for all.
     average : bool
         Whether to add the average over the targets, if there are several.
     relative : bool
@@ -46,7 +50,8 @@ def attack_grid(
         Further notes.
     """
     config = inputs.config
-    targets, attacks, metrics = list(config.run.targets), _labels(attacks, inputs), list(metrics)
+    targets = list(config.run.targets if targets is None else targets)
+    attacks, metrics = _labels(attacks, inputs), list(metrics)
     chosen = {"target": targets, "attack": list(attacks), "metric": metrics}
     rows = inputs.metrics[inputs.metrics[list(chosen)].isin(chosen).all(axis="columns")]
     groups = [*targets, AVERAGE] if average and len(targets) > 1 else targets
@@ -54,8 +59,9 @@ def attack_grid(
     data = with_threat_model(_in_order(data, [groups, list(attacks), list(VARIANTS), metrics]), config)
     if relative:
         data["relative"] = _relative(data)
-    if not attacks:
-        return Table(name, title, pd.DataFrame(), data, ["The run has no attack that belongs in this table."])
+    if not attacks or not targets:
+        missing = "attack" if targets else "target"
+        return Table(name, title, pd.DataFrame(), data, [f"The run has no {missing} that belongs in this table."])
 
     found = {tuple(getattr(row, key) for key in KEYS): row for row in data.itertuples()}
     lines = []
@@ -107,8 +113,10 @@ def _relative(data: pd.DataFrame) -> pd.Series:
 
 def _row_name(label: str, variant: str, shown: list[Any]) -> str:
     """`NA`, `+OMS` or `Δ`; the row of +OMS also says which reading of it the numbers belong to."""
-    flags = flagged(row.flags for row in shown if row is not None) if variant == "oms" else ""
-    return (VARIANTS[variant] or label) + flags
+    cells = [row.flags for row in shown if row is not None]
+    if variant == "base":  # its own readings are in its name
+        cells = [SHIFT for cell in cells if SHIFT in split_flags(cell)]
+    return (VARIANTS[variant] or label) + (flagged(cells) if variant != "delta" else "")
 
 
 def _cell(row: Any) -> str:

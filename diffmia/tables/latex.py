@@ -29,6 +29,7 @@ _REPLACEMENTS = str.maketrans(
         "·": r"$\cdot$",
         "†": r"$^{\dagger}$",
         "±": r"$\pm$",
+        "√": r"$\surd$",
         "−": "$-$",
         "×": r"$\times$",
         "–": "--",

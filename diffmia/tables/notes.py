@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from diffmia.evaluation.rows import NOT_APPLICABLE, attack_of, split_flags
+from diffmia.evaluation.rows import NOT_APPLICABLE, SHIFT, attack_of, split_flags
 from diffmia.tables.measured import METRICS, MISSING, span
 from diffmia.tables.threat_model import threat_model_notes
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 # by the first word of a flag
 _FLAGS = {
+    SHIFT: "“shift”: a blind baseline, which sees samples and no model, tells these members from these non-members "
+    "better than chance, so that they differ by more than membership and the number is no evidence of it alone; table "
+    "trust has what the baseline reaches.",
     "anchor": "“anchor” says what the second iterate ε² of SecMI's noise search is attached to, which the paper leaves "
     "open: x0 is the true sample, x0hat its estimate at timestep t, xt the noised sample; table secmi_anchor has the "
     "readings of the run side by side.",

@@ -21,6 +21,7 @@ _SEES = {
     "white": "the model's weights and gradients too",
 }
 _LEARNS_FROM = {
+    "folds": "the membership of the other folds' samples; each is judged by a fit without it",
     "auxiliary": "samples that the target never saw",
     "labelled": "the membership of that share of the target's own members, and as many auxiliary samples",
     "shadow": "other targets, trained on auxiliary samples, and what each was trained on",

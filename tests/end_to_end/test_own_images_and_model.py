@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 pytestmark = pytest.mark.workflow
 
 IMAGES_A_CLASS = 40
+SMALL_UVIT = {"patch_size": 4, "width": 16, "depth": 2, "heads": 2}
 
 
 @pytest.fixture
@@ -74,3 +77,44 @@ def test_a_model_that_is_taken_in_scores_as_where_it_was_trained(with_images):
     assert (
         "elsewhere/scheduler says beta_schedule: 'linear', and the target's schedule in the config says" in done.stdout
     )
+
+
+def test_a_uvit_in_continuous_time_trained_here_and_taken_in(with_images):
+    """From images to the paper's table, and again from nothing but the state dict of what was trained."""
+    project = with_images
+    attacks = ["naive", "secmi", "pia", "pian", "pia_sde", "pia_init1", "secmi_init1"]
+    training = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "ema_decay": 0.9, "checkpoint_epochs": [2]}
+    config = project.config
+    tables = ["table1", "table4", "first_query"]
+    config["run"] = {"targets": ["mine"], "attacks": attacks, "tables": tables, "figures": []}
+    shared = {"split": "halves", "schedule": {"kind": "vp_sde"}, "model": SMALL_UVIT}
+    config["targets"] = {
+        "mine": {"family": "uvit", "training": training, **shared},
+        "taken_in": {"family": "uvit_checkpoint", "checkpoint": "weights.pth", **shared},
+    }
+    project.config = config
+    done = project.snakemake()
+    assert done.returncode == 0, done.stdout
+    empty, table, readings = ((project.folder / f"results/tables/{name}.md").read_text() for name in tables)
+    assert [label in table for label in ("NA", "SecMI", "PIA", "PIAN", "PIA (Eq. 14)")] == [True] * 4 + [False]
+    assert "PIA with one more step is not in the paper's table." in table
+    assert "no target that belongs in this table" in empty
+    assert all(label in readings for label in ("PIA (Eq. 14)", "PIA (first query at 1)", "SecMI (first query at 1)"))
+    trained = scores(project, "mine")
+    folder = project.folder / "results/targets/mine/seed0"
+    assert (folder / "checkpoints/epoch0002/uvit/model.safetensors").exists()
+
+    torch.save(load_file(folder / "uvit/model.safetensors"), project.folder / "weights.pth")
+    config["run"]["targets"] = ["taken_in"]
+    project.config = config
+    done = project.snakemake("scores")
+    assert done.returncode == 0, done.stdout
+    pd.testing.assert_frame_equal(scores(project, "taken_in"), trained)
+
+    # the wrong size is refused, in words
+    config["targets"]["taken_in"]["model"] = SMALL_UVIT | {"width": 32}
+    project.config = config
+    done = project.snakemake("targets")
+    assert done.returncode != 0
+    assert "weights.pth" in done.stdout
+    assert "(16," in done.stdout

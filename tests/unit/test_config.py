@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import jsonschema
@@ -13,10 +14,18 @@ from diffmia.config import SCHEMA_PATH, json_schema, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
 from diffmia.jobs import learned_from, questions_of
+from diffmia.passes.residuals import count_evaluations
 from diffmia.probes import Probe
 from diffmia.tables import TABLES
 
-SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+AS_SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
+BLIND = ("blind_statistics", "blind_cnn")
+CONTINUOUS = ("pia_sde", "pia_init1", "pian_init1", "secmi_init1")
+# the same with one target in discrete time to attack
+SHIPPED = AS_SHIPPED | {
+    "run": AS_SHIPPED["run"]
+    | {"targets": ["ddpm_digits"], "attacks": [a for a in AS_SHIPPED["run"]["attacks"] if a not in CONTINUOUS]}
+}
 ABSENT = object()
 
 TOP = "Accepted: run, device, datasets, splits, targets, attacks, evaluation"
@@ -50,8 +59,8 @@ def complaint(path, value):
 
 
 def test_the_shipped_config_is_valid():
-    config = load_config(SHIPPED)
-    assert config.run.targets == ("ddpm_digits",)
+    config = load_config(AS_SHIPPED)
+    assert config.run.targets == ("ddpm_digits", "uvit_digits")
     assert config.timestep("naive", "ddpm_digits") == 100  # the target's own
     assert config.timestep("naive", "ddpm_cifar10") == 350  # the attack's
     assert config.out == "results"
@@ -328,6 +337,79 @@ def test_an_entry_twice():
     assert complaint("run.seeds", [0, 1, 0]) == "config: run.seeds: 0 is there more than once"
 
 
+class TestTargetsThatNameTheirAttacks:
+    def test_no_others_are_done_on_them_or_asked(self):
+        config = load_config(AS_SHIPPED)
+        only = [*AS_SHIPPED["targets"]["uvit_digits"]["attacks"], *BLIND]
+        assert [a for t, a in config.pairs if t == "uvit_digits"] == [a for a in config.run.attacks if a in only]
+        assert not {pair for pair in config.left_out if pair[0] == "uvit_digits"}
+        names = [question.name for question in questions_of(config, "residuals", "uvit_digits")]
+        assert "proximal.t100.init1" in names
+        assert not [name for name in names if "xt" in name or "map" in name]
+
+    def test_one_of_them_is_selected(self):
+        raw = changed("run.attacks", ["gsa_concat"])
+        raw["run"]["targets"] = ["ddpm_digits", "uvit_digits"]
+        with pytest.raises(DiffmiaError, match=r"uvit_digits\.attacks has none of the run's attacks; take 'uvit_"):
+            load_config(raw)
+
+    def test_they_are_defined(self):
+        assert "targets.uvit_digits.attacks names 'piaa', which is not defined; did you mean 'pia'?" in complaint(
+            "targets.uvit_digits.attacks", ["piaa"]
+        )
+
+
+class TestContinuousTime:
+    def test_attacks_that_need_it_are_left_out_in_discrete_time(self):
+        config = load_config(AS_SHIPPED)
+        left_out = {attack: lack for (target, attack), lack in config.left_out.items() if target == "ddpm_digits"}
+        assert list(left_out) == list(CONTINUOUS)
+        assert all(lack.endswith("for targets in continuous time (vp_sde)") for lack in left_out.values())
+
+    @pytest.mark.parametrize(("t", "right"), [(1000, True), (1001, False)])
+    def test_its_last_timestep_is_1000(self, t, right):
+        raw = changed("targets.uvit_digits.timesteps", {"naive": t})
+        raw["run"]["targets"] = ["uvit_digits"]
+        expected = nullcontext() if right else pytest.raises(DiffmiaError, match="the target's last is 1000")
+        with expected:
+            load_config(raw)
+
+    def test_ddpms_are_in_discrete_time(self):
+        assert "targets.ddpm_digits.schedule.kind" in complaint("targets.ddpm_digits.schedule", {"kind": "vp_sde"})
+
+
+class TestStudies:
+    def test_they_are_asked_besides_the_attacks_questions(self):
+        asked = questions_of(load_config(AS_SHIPPED), "residuals", "ddpm_digits")
+        names = {question.name: question for question in asked}
+        assert names["gaussian.t100"].n == 3
+        assert names["gaussian.t250"].n == 2
+        assert {"inverted.t250.k10", "gaussian.t100:trajectory20", "proximal.t100:trajectory20"} <= set(names)
+        without = questions_of(load_config(changed("targets.ddpm_digits.studies", None)), "residuals", "ddpm_digits")
+        assert {q.name for q in without} < set(names)
+        assert "gaussian.t250" not in {q.name for q in without}
+
+    def test_null_targets_are_not_studied(self):
+        names = [q.name for q in questions_of(load_config(AS_SHIPPED), "residuals", "ddpm_digits__null")]
+        assert "gaussian.t250" not in names
+
+    def test_a_sweep_shares_its_queries(self):
+        """OMS Fig. 2b: a chain to 260 (27), SecMI +OMS at each of 11 timesteps, NA and PIA two each: 82 a sample."""
+        config = load_config(AS_SHIPPED)
+        sweep = config.targets["ddpm_digits"].studies.timesteps
+        attacks = [config.attacks[id_] for id_ in ("naive", "pia", "secmi")]
+        assert len(sweep) == 11
+        assert count_evaluations([attack.probe(t) for attack in attacks for t in sweep]) == 82
+
+    def test_their_timesteps_ascend(self):
+        assert "[70, 50] is not ascending" in complaint("targets.ddpm_digits.studies", {"timesteps": [70, 50]})
+
+    def test_every_attack_can_be_asked_at_them(self):
+        assert complaint("targets.ddpm_digits.studies", {"timesteps": [50, 95]}) == (
+            "config: targets.ddpm_digits.studies.timesteps has 95, where attack 'secmi' cannot be asked: " + NO_MULTIPLE
+        )
+
+
 class TestNullTargets:
     """`null_targets: n` adds n targets like one, each trained on a half of the auxiliary samples."""
 
@@ -335,7 +417,9 @@ class TestNullTargets:
         config = load_config(changed("targets.ddpm_digits.null_targets", 2))
         for half, id_ in enumerate(["ddpm_digits__null", "ddpm_digits__null1"]):
             like = config.targets["ddpm_digits"]
-            assert config.targets[id_] == like.model_copy(update={"auxiliary_half": half, "published_as": {}})
+            assert config.targets[id_] == like.model_copy(
+                update={"auxiliary_half": half, "published_as": {}, "studies": None}
+            )
 
     def test_the_first_is_the_control_and_all_are_shadows(self):
         config = load_config(changed("targets.ddpm_digits.null_targets", 2))
@@ -345,9 +429,12 @@ class TestNullTargets:
         assert learned_from(config, "ddpm_digits__null", "gsa_shadow") == ["ddpm_digits__null", *nulls]
         assert learned_from(config, "ddpm_digits", "gsa_concat") == ["ddpm_digits"]
 
-    def test_every_attack_is_run_on_the_control_too(self):
-        config = load_config(SHIPPED)
-        assert config.pairs == [(t, a) for t in ("ddpm_digits", "ddpm_digits__null") for a in SHIPPED["run"]["attacks"]]
+    def test_every_attack_that_asks_a_model_is_run_on_the_control_too(self):
+        pairs = load_config(SHIPPED).pairs
+        on_target = [attack for target, attack in pairs if target == "ddpm_digits"]
+        assert on_target == SHIPPED["run"]["attacks"]
+        on_control = [attack for target, attack in pairs if target == "ddpm_digits__null"]
+        assert on_control == [attack for attack in on_target if attack not in BLIND]
 
     def test_a_shadow_is_asked_for_what_the_attack_needs_even_if_it_is_no_control(self):
         raw = changed("targets.ddpm_digits.null_targets", 2)
@@ -389,7 +476,7 @@ class TestWhatATargetLacks:
         raw = changed("splits.digits.auxiliary", 0)
         raw["targets"]["ddpm_digits"]["null_targets"] = raw["targets"]["ddpm_digits_smoke"]["null_targets"] = 0
         config = load_config(raw)
-        assert {attack for _, attack in config.pairs} == set(SHIPPED["run"]["attacks"][:7])
+        assert {attack for _, attack in config.pairs} == {*SHIPPED["run"]["attacks"][:7], *BLIND}
         asked = [question.name for question in questions_of(config, "residuals", "ddpm_digits")]
         assert not [name for name in asked if name.endswith(":map")]
 

@@ -497,13 +497,17 @@ def test_cost_is_drawn_from_the_files_of_a_run(tmp_path: Path):
     pd.DataFrame({"sample_id": [0], "label_name": ["0"]}).to_parquet(samples)
     job = {
         "attacks": [[attack, SHOWN[attack]._asdict()] for attack in COST_ATTACKS],
+        "studied": [],
         "seeds": [0],
         "evaluation_seeds": {},
     }
     config = SimpleNamespace(evaluation=SPEC)
     out = SimpleNamespace(png=tmp_path / "cost.png", pdf=tmp_path / "cost.pdf")
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text('{"shape": [1, 8, 8]}')
     files = [tmp_path / "metrics.csv", tmp_path / "cost.csv"]
-    plot_figure("cost", config, "ddpm_digits", json.loads(json.dumps(job)), [], [], files, samples, out)
+    inputs = SimpleNamespace(scores=[], losses=[], residuals=[], aggregates=files, samples=samples, manifest=manifest)
+    plot_figure("cost", config, "ddpm_digits", json.loads(json.dumps(job)), inputs, out)
     save(cost.draw(cost_data()), tmp_path / "expected.png", tmp_path / "expected.pdf")
     assert out.png.read_bytes() == (tmp_path / "expected.png").read_bytes()
 

@@ -16,9 +16,9 @@ from torch.func import grad, jvp, vmap
 
 from diffmia.denoiser import Denoiser
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.noise_search import NoiseSearch, rescale_to_gaussian, residual_norms, search_map
+from diffmia.noise_search import NoiseSearch, probability_flow, rescale_to_gaussian, residual_norms, search_map
 from diffmia.probes import Probe
-from diffmia.schedules import DiscreteSchedule
+from diffmia.schedules import ContinuousSchedule, DiscreteSchedule
 
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 T, K = 100, 10
@@ -271,3 +271,110 @@ def test_jvp_passes_through_the_unet(tiny_unet):
     torch.testing.assert_close(
         slope, (f(epsilon + h * direction) - f(epsilon - h * direction)) / (2 * h), rtol=1e-2, atol=1e-3
     )
+
+
+class TestContinuousTime:
+    """Where the first query may be made a little after 0, and PIA has a form of its own."""
+
+    class Optimal(Denoiser):
+        """The best possible model of data that are N(0, I)."""
+
+        schedule = ContinuousSchedule(0.1, 20.0)
+
+        def predict_noise(self, x_t, t, condition=None):
+            return (1 - self.schedule.alpha_bar(t)).sqrt() * x_t
+
+    def sigma(self, t: int) -> float:
+        return math.sqrt(1 - math.exp(-0.1 * t / 1000 - 9.95 * (t / 1000) ** 2))
+
+    @pytest.mark.parametrize("t_init", [0, 1])
+    def test_the_first_query_is_about_the_sample_at_t_init(self, t_init):
+        epsilon = search(self.Optimal()).iterates(Probe(start="proximal", t=200, t_init=t_init))
+        torch.testing.assert_close(epsilon[0], self.sigma(t_init) * X0)
+        normal = search(Nonlinear()).iterates(Probe(start="proximal_normalised", t=200, t_init=t_init))[0]
+        torch.testing.assert_close(normal, rescale_to_gaussian(Nonlinear().predict_noise(X0, t_init)))
+
+    def test_the_trajectory_takes_the_sample_for_its_state_at_t_init(self):
+        theta = [math.asin(self.sigma(s)) for s in (1, 10, 20)]
+        x_t = X0 * math.prod(math.cos(after - before) for before, after in itertools.pairwise(theta))
+        epsilon = search(self.Optimal()).iterates(Probe(start="inverted", t=20, k=10, n=1, t_init=1))
+        torch.testing.assert_close(epsilon[0], self.sigma(20) * x_t)
+
+    def test_searches_that_begin_at_different_times_share_nothing(self):
+        both = search(self.Optimal())
+        early, late = (both.iterates(Probe(start="inverted", t=20, k=10, t_init=t_init)) for t_init in (0, 1))
+        assert not torch.allclose(early[0], late[0], rtol=1e-6)
+        torch.testing.assert_close(late, search(self.Optimal()).iterates(Probe(start="inverted", t=20, k=10, t_init=1)))
+
+    def test_the_flow_leaves_the_best_model_of_gaussians_where_it_is(self):
+        """N(0, I) is the law at every time, so with the true score nothing moves; with no score f alone is left."""
+        schedule, x_t = self.Optimal.schedule, normal(2)
+        at_rest = probability_flow(schedule, x_t, self.Optimal().predict_noise(x_t, 300), 300)
+        torch.testing.assert_close(at_rest, torch.zeros_like(x_t), atol=1e-12, rtol=0)
+        alone = probability_flow(schedule, x_t, torch.zeros_like(x_t), 300)
+        torch.testing.assert_close(alone, -(0.1 + 19.9 * 0.3) / 2 * x_t)
+
+    def test_drift_of_each_iterate_is_pias_residual_written_out(self):
+        """PIA Eq. 14: f_t(x_t) - g_t^2 s(x_t, t) / 2, at x_t of the noise that epsilon^j answers."""
+
+        class Bent(Nonlinear):
+            schedule = self.Optimal.schedule
+
+        probe, t = Probe(start="proximal", t=200), 200
+        model = Bent()
+        beta, sigma = 0.1 + 19.9 * t / 1000, self.sigma(t)
+        epsilon, drifts = model.predict_noise(X0, 0), search(model).drifts(probe)
+        assert len(drifts) == 2
+        for drift in drifts:
+            x_t = math.sqrt(1 - sigma**2) * X0 + sigma * epsilon
+            epsilon = model.predict_noise(x_t, t)
+            score = -epsilon / sigma
+            torch.testing.assert_close(drift, -beta / 2 * x_t - beta / 2 * score)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"start": "gaussian", "t": 100, "t_init": 1},
+        {"start": "proximal", "t": 100, "t_init": 100},
+        {"start": "inverted", "t": 100, "k": 10, "t_init": 10},
+    ],
+)
+def test_a_first_query_comes_first(wrong):
+    with pytest.raises(ValueError, match="comes before the next query"):
+        Probe(**wrong)
+
+
+class TestIterations:
+    """What epsilon^2 becomes when another iteration spends the two queries."""
+
+    def test_of_a_linear_map_in_closed_form(self):
+        rate, fixed_point = noise(350) ** 2, noise(350) / signal(350) * X0
+        gap = EPSILON - fixed_point
+        of = {  # what is left of the distance to the fixed point
+            "krasnoselskij-0.5": ((1 + rate) / 2) ** 2,
+            "mann-1": (1 + rate) / 2 * (2 + rate) / 3,
+            "ishikawa-0.5-0.5": 0.5 + 0.5 * rate * (1 + rate) / 2,
+            "anderson-1": 0.0,  # one direction is left, and the secant finds its end
+        }
+        for iteration, left in of.items():
+            epsilon = search(OptimalForGaussians()).iterates(Probe(start="gaussian", t=350, iteration=iteration))
+            torch.testing.assert_close(epsilon[1] - fixed_point, rate * gap)  # the first query is Picard's
+            torch.testing.assert_close(epsilon[2], fixed_point + left * gap, atol=1e-6, rtol=1e-6)
+
+    def test_all_share_the_first_query_and_make_one_more(self, monkeypatch):
+        asked = []
+        model = Nonlinear()
+        answer = model.predict_noise
+        monkeypatch.setattr(model, "predict_noise", lambda *question: asked.append(0) or answer(*question))
+        together = search(model)
+        for n, iteration in enumerate(["picard", "krasnoselskij-0.5", "ishikawa-0.5-0.5", "anderson-1"], start=1):
+            together.iterates(Probe(start="proximal", t=200, iteration=iteration))
+            assert len(asked) == 2 + n
+
+    @pytest.mark.parametrize("wrong", [{"start": "inverted", "k": 10}, {"start": "gaussian", "n": 3}])
+    def test_they_are_for_two_queries_at_one_timestep(self, wrong):
+        with pytest.raises(ValueError, match="two queries at one timestep"):
+            Probe(t=100, iteration="anderson-1", **wrong)
+        with pytest.raises(ValueError, match="there is no iteration 'newton'"):
+            Probe(start="gaussian", t=100, iteration="newton")

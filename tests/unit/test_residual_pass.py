@@ -20,10 +20,11 @@ from diffmia.noise_search import NoiseSearch
 from diffmia.passes import engine
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
 from diffmia.passes.residuals import answer, count_evaluations
-from diffmia.passes.stage import run_shard
+from diffmia.passes.stage import _QUESTION, run_shard
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples, merge_shards
-from diffmia.probes import DifferenceMap, Probe, merge
+from diffmia.probes import DifferenceMap, Drift, Probe, merge
+from diffmia.schedules import ContinuousSchedule
 from diffmia.targets import weights_hash
 
 CPU = torch.device("cpu")
@@ -405,3 +406,28 @@ class TestDifferenceMaps:
         workplace.run(tiny_unet, [SECMI])
         assert workplace.run(tiny_unet, [SECMI, self.MAPS])[1] == 13
         assert workplace.run(tiny_unet, [self.MAPS])[1] == 0
+
+
+class TestDrifts:
+    """The norms of PIA's Eq. 14 beside those of the same search, from the same queries."""
+
+    OF = Probe(start="proximal", t=200)
+
+    def test_they_are_those_of_the_search(self, tiny_unet, workplace):
+        model = Wrapped(tiny_unet)
+        model.schedule = ContinuousSchedule(0.1, 20.0)
+        table, made = workplace.run(model, [self.OF, Drift(of=self.OF)])
+        assert made == 3 == count_evaluations([self.OF, Drift(of=self.OF)])
+        x0 = torch.from_numpy(SAMPLES.images[SAMPLES.ids] / 127.5 - 1).float()
+        for j, drift in enumerate(NoiseSearch(model, x0, lambda draw: None).drifts(self.OF), start=1):
+            for norm, p in (("l4", 4), ("linf", float("inf"))):
+                expected = torch.linalg.vector_norm(drift.flatten(1).double(), ord=p, dim=1).detach().numpy()
+                np.testing.assert_allclose(table[f"proximal.t200:drift{j}:{norm}"], expected, rtol=1e-4)
+
+    def test_a_question_is_read_back_as_what_it_was(self):
+        for question in (self.OF, DifferenceMap(of=self.OF), Drift(of=self.OF)):
+            assert _QUESTION.validate_python(question.model_dump(mode="json")) == question
+
+    def test_of_an_inverted_search_there_is_none(self):
+        with pytest.raises(ValueError, match="other states"):
+            Drift(of=SECMI)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 
-from diffmia.models.schedule import ScheduleSpec
-from diffmia.schedules import DiscreteSchedule
+from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
+from diffmia.schedules import ContinuousSchedule, DiscreteSchedule, build_schedule
 
 SPECS = {
     "linear": ScheduleSpec(),
@@ -122,3 +122,55 @@ def test_the_network_is_told_the_timestep_as_an_integer(schedule):
     assert schedule.time(7).dtype == torch.int64
     assert schedule.time(7).item() == 7
     assert schedule.time(torch.tensor([3, 5])).tolist() == [3, 5]
+
+
+def test_discrete_timesteps_are_drawn_from_all(schedule):
+    drawn = schedule.sample_timesteps(20_000, torch.Generator().manual_seed(0))
+    assert drawn.dtype == torch.int64
+    assert (drawn.min(), drawn.max()) == (0, 999)
+    assert drawn.double().mean().item() == pytest.approx(499.5, abs=4 * 1000 / math.sqrt(12 * 20_000))
+
+
+class TestContinuousTime:
+    SCHEDULE = build_schedule(ContinuousScheduleSpec(kind="vp_sde"))
+
+    @pytest.mark.parametrize(("t", "expected"), [(0, 1.0), (100, 0.8963), (200, 0.6584), (350, 0.2854)])
+    def test_alpha_bar_has_its_known_values(self, t, expected):
+        assert self.SCHEDULE.alpha_bar(t).item() == pytest.approx(expected, abs=5e-5)
+        assert self.SCHEDULE.alpha_bar(t).dtype == torch.float64
+
+    @pytest.mark.parametrize("t", [1, 110, 1000])
+    def test_alpha_bar_is_the_limit_of_many_small_steps(self, t):
+        steps = 200_000
+        betas = 0.1 + 19.9 * (torch.arange(steps, dtype=torch.float64) + 0.5) / steps * t / 1000
+        product = torch.log1p(-betas * t / 1000 / steps).sum().exp()
+        assert self.SCHEDULE.alpha_bar(t).item() == pytest.approx(product.item(), rel=1e-3)
+
+    def test_beta_is_the_rate_at_which_the_signal_goes(self):
+        schedule, t, h = ContinuousSchedule(0.5, 7.0), torch.tensor([3.0, 350.0, 999.0], dtype=torch.float64), 1e-4
+        slope = (schedule.alpha_bar(t + h).log() - schedule.alpha_bar(t - h).log()) / (2 * h / 1000)
+        torch.testing.assert_close(schedule.beta(t), -slope, rtol=1e-6, atol=0)
+
+    def test_the_network_is_told_999_times_the_time(self):
+        assert self.SCHEDULE.time(350).item() == pytest.approx(349.65)
+        assert self.SCHEDULE.time(torch.tensor([0.0, 1000.0])).tolist() == [0, 999]
+        assert self.SCHEDULE.time(1).dtype == torch.float32
+
+    def test_there_is_no_noise_at_0(self):
+        x0, epsilon = images(0), images(1)
+        assert torch.equal(self.SCHEDULE.add_noise(x0, epsilon, 0), x0)
+        moved = self.SCHEDULE.ddim_step(x0, epsilon, 0, 10)
+        torch.testing.assert_close(moved, self.SCHEDULE.add_noise(x0, epsilon, 10))
+
+    def test_times_are_drawn_from_the_whole_interval(self):
+        drawn = self.SCHEDULE.sample_timesteps(20_000, torch.Generator().manual_seed(0))
+        assert 0 <= drawn.min() < 1
+        assert 999 < drawn.max() <= 1000
+        assert drawn.mean().item() == pytest.approx(500, abs=4 * 1000 / math.sqrt(12 * 20_000))
+        assert len(torch.unique(drawn)) == 20_000
+
+    def test_timesteps_of_a_batch_are_those_of_its_samples(self):
+        t, x, epsilon = torch.tensor([0.5, 350.0, 999.9]), images(0), images(1)
+        together = self.SCHEDULE.add_noise(x, epsilon, t)
+        alone = [self.SCHEDULE.add_noise(x[i : i + 1], epsilon[i : i + 1], t[i]) for i in range(3)]
+        assert torch.equal(together, torch.cat(alone))

@@ -12,7 +12,16 @@ import pytest
 from sklearn.datasets import load_digits
 
 from diffmia.errors import DiffmiaError
-from diffmia.splits import ROLES, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit, build_split, roles_of
+from diffmia.splits import (
+    ROLES,
+    BoundarySplit,
+    ClassBalancedSplit,
+    FileSplit,
+    GroupSplit,
+    RandomSplit,
+    build_split,
+    roles_of,
+)
 
 # 12 samples in three classes of 4, and in groups of 1, 2, 3, 3 and 3
 SMALL = pd.DataFrame(
@@ -102,6 +111,28 @@ def by_group(**settings):
     return spec(GroupSplit, "by_group", **settings)
 
 
+class TestBoundary:
+    def test_members_come_before_it_and_all_others_after(self):
+        drawn = spec(BoundarySplit, "boundary", boundary=7, members=5, auxiliary=2).draw(SMALL, 0)
+        assert len(drawn["member"]) == 5
+        assert max(drawn["member"]) < 7
+        assert sorted([*drawn["auxiliary"], *drawn["non_member"]]) == [7, 8, 9, 10, 11]
+        assert len(drawn["auxiliary"]) == 2
+
+    @pytest.mark.parametrize(
+        ("sizes", "sentence"),
+        [
+            ({"boundary": 4, "members": 5}, "has 4 samples before the boundary 4, and the split asks for 5"),
+            (
+                {"boundary": 10, "members": 5, "auxiliary": 2},
+                "has 2 samples after the boundary 10, and the split asks for 3",
+            ),
+        ],
+    )
+    def test_too_few_on_a_side(self, sizes, sentence):
+        assert sentence in complaint(spec(BoundarySplit, "boundary", **sizes))
+
+
 class TestByGroup:
     @pytest.mark.parametrize("seed", range(10))
     def test_a_group_is_on_one_side(self, seed):
@@ -129,6 +160,7 @@ class TestByGroup:
         balanced(members=6, auxiliary=3),
         spec(RandomSplit, "random", members=6, auxiliary=3),
         by_group(members=6, auxiliary=3),
+        spec(BoundarySplit, "boundary", boundary=9, members=6, auxiliary=1),
     ],
     ids=lambda split: split.method,
 )

@@ -16,8 +16,8 @@ from diffmia.config import Config, load_config
 from diffmia.evaluation.rows import read_metrics
 from diffmia.evaluation.stage import COLUMNS, aggregate_metrics
 from diffmia.figures.figure import heading
-from diffmia.tables import TABLES, comparison, null_control, table5, tablec1
-from diffmia.tables.attack_tables import gsa_loss, secmi_anchor, table1, table2, table6
+from diffmia.tables import TABLES, comparison, null_control, table5, tablec1, trust
+from diffmia.tables.attack_tables import first_query, gsa_loss, secmi_anchor, table1, table2, table4, table6
 from diffmia.tables.latex import escape
 from diffmia.tables.null_control import family_wise
 from diffmia.tables.table import Table, TableInputs, markdown, write
@@ -45,6 +45,7 @@ def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,),
         "splits": {"halves": {"dataset": "digits", "method": "random", "members": 250, "auxiliary": 500}},
         "targets": {
             **{"one": target, "two": target, "cifar": {**target, "published_as": {"oms": "ddpm_cifar10"}}},
+            "uvit": {**{key: target[key] for key in ("split", "training")}, "family": "uvit"},
             "sd": {**target, "published_as": {"oms": "sd15_laion_coco"}},
         },
         "attacks": {
@@ -66,6 +67,14 @@ def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,),
             "gsa1_full": {**gsa, "label": "GSA1 (both queries)", "features": "mean_loss", "oms": "full"},
             "gsa_half": {**gsa, "label": "GSA (half)", "labelled_fraction": 0.5},
             "gsa_shadow": {"family": "gsa", "label": "GSA (shadow)", "learns_from": "shadow"},
+            "pia": {"family": "residual", "label": "PIA", "start": "proximal", "t": 100, "norm": 4},
+            "pia_late": {
+                **{"family": "residual", "label": "PIA (late)", "reading_of": "pia", "start": "proximal", "t": 100},
+                **{"norm": 4, "t_init": 1},
+            },
+            "pia_sde": {"family": "probability_flow", "label": "PIA (14)", "reading_of": "pia", "t": 100, "norm": 4},
+            "blind": {"family": "blind_statistics", "label": "Blind"},
+            "blind_cnn": {"family": "blind_cnn", "label": "Blind (CNN)"},
         },
     }
     return load_config(raw | overrides)
@@ -612,14 +621,14 @@ class TestNullControl:
         assert table.cells.empty
         assert "null_targets" in table.notes[0]
 
-    @pytest.mark.parametrize("name", sorted(set(TABLES) - {"null_control", "tablec1"}))
+    @pytest.mark.parametrize("name", sorted(set(TABLES) - {"null_control", "trust", "tablec1"}))
     def test_no_other_table_sees_a_control(self, name):
         fill = TypeAdapter(ImportString).validate_python(TABLES[name])
-        attacks = ("naive", "secmi", "quantile", "gsa_concat", "gsa_full")
+        attacks = ("naive", "secmi", "pia", "pia_late", "quantile", "gsa_concat", "gsa_full")
         metrics = ["auc", "asr", "tpr_at_5_fpr", "tpr_at_1_fpr", "tpr_at_0.1_fpr", "fpr_at_5_fpr"]
-        chosen = config(targets=("one", "cifar"), attacks=attacks, nulls=1)
+        chosen = config(targets=("one", "cifar", "uvit"), attacks=attacks, nulls=1)
         ids = (*attacks, "quantile_roc")
-        measured = every(ids, metrics) + every(ids, metrics, "cifar")
+        measured = every(ids, metrics) + every(ids, metrics, "cifar") + every(ids, metrics, "uvit")
         of_controls = [
             rows(f"{target}__null", id_, metric, 1.0, 2.0)
             for target in ("one", "cifar")
@@ -633,3 +642,111 @@ class TestNullControl:
         pd.testing.assert_frame_equal(without.cells, beside.cells)
         pd.testing.assert_frame_equal(without.data, beside.data)
         assert without.notes == beside.notes
+
+
+class TestKindsOfModel:
+    """Tables 1 and 2 are of DDPMs, Table 4 of U-ViTs."""
+
+    INPUTS = inputs(
+        config(targets=("one", "uvit"), attacks=("naive", "pia", "pia_late", "pia_sde")),
+        *[
+            rows(target, attack, metric, base, base + 10)
+            for target, base in (("one", 60.0), ("uvit", 70.0))
+            for attack in ("naive", "pia", "pia_late", "pia_sde")
+            for metric in ("auc", "asr", "tpr_at_1_fpr")
+        ],
+    )
+
+    def test_a_table_has_targets_of_its_kind(self):
+        for fill, target in ((table1, "one"), (table2, "one"), (table4, "uvit")):
+            table = fill(self.INPUTS)
+            assert {first for first, _ in table.cells.columns} == {"", target}
+            assert set(table.data["target"]) == {target}
+            assert cells_of(table)["NA"][2].startswith("60.00" if target == "one" else "70.00")
+
+    def test_without_any_it_says_so(self):
+        assert table4(inputs(config())).notes == ["The run has no target that belongs in this table."]
+
+    def test_table4_says_what_the_paper_has_not(self):
+        assert "PIA with one more step is not in the paper's table." in table4(self.INPUTS).notes
+        assert [c for _, c in table4(self.INPUTS).cells.columns] == [
+            "Attack",
+            "Access",
+            "Supervision",
+            "ASR",
+            "AUC",
+            "TPR@1%FPR",
+        ]
+
+    def test_readings_in_continuous_time_stand_after_what_they_read(self):
+        table = first_query(self.INPUTS)
+        assert [name for name in cells_of(table) if name not in ("+OMS", "Δ")] == ["PIA", "PIA (late)", "PIA (14)"]
+        assert set(table.data["target"]) == {"uvit"}
+
+
+class TestTrust:
+    CONFIG = config(attacks=("naive", "secmi_xt", "blind", "blind_cnn"), nulls=1)
+    MEASURED = inputs(
+        CONFIG,
+        rows("one", "naive", "auc", 70.0, 80.0),
+        rows("one", "naive", "tpr_at_1_fpr", 5.0, 9.0),
+        rows("one", "secmi_xt", "auc", 70.0, 80.0),
+        rows("one", "blind", "auc", 51.0, np.nan)[:1],
+        rows("one", "blind_cnn", "auc", 53.0, np.nan)[:1],
+        rows("one", "blind", "tpr_at_1_fpr", 2.0, np.nan)[:1],
+        rows("one__null", "naive", "auc", 50.5, 57.0),
+    )
+
+    def test_excess_is_over_the_best_blind_baseline(self):
+        table = trust.fill(self.MEASURED)
+        shown = table.cells.set_index("Attack")
+        assert list(shown.index) == ["Blind", "Blind (CNN)", "NA", "+OMS"]  # no other reading of an attack
+        assert shown.loc["NA", ["Best blind", "Excess", "Excess (TPR)"]].tolist() == ["53.00", "+17.00", "+3.00"]
+        assert shown.loc["+OMS", ["Best blind", "Excess", "Excess (TPR)"]].tolist() == ["53.00", "+27.00", "+7.00"]
+        assert shown.loc["Blind", "Excess"] == "n/a"
+
+    def test_the_null_control_has_the_interval_of_its_table(self):
+        shown = trust.fill(self.MEASURED).cells.set_index("Attack")["Null control"]
+        controls = null_control.fill(self.MEASURED).cells.set_index("Attack")
+        assert shown["NA"] == controls.loc["NA", "AUC"]
+        assert controls.loc["+OMS", "Contains 50"] == "NO"
+        assert shown["+OMS"] == f"{controls.loc['+OMS', 'AUC']} NO"
+
+    def test_without_a_baseline_it_says_so(self):
+        chosen = config(attacks=("naive",))
+        table = trust.fill(inputs(chosen, rows("one", "naive", "auc", 70.0, 80.0)))
+        assert table.cells["Excess"].tolist() == ["n/a", "n/a"]
+        assert "no blind baseline" in " ".join(table.notes)
+
+
+class TestShift:
+    """A blind baseline above chance puts a flag on every row of its split."""
+
+    def metrics(self, tmp_path, blind_auc):
+        chosen = config(attacks=("naive", "secmi", "blind"))
+        groups = [rows("one", "naive", "auc", 70.0, 80.0), rows("one", "secmi", "auc", 60.0, 61.0)]
+        blind = [row | {"access": "blind"} for row in rows("one", "blind", "auc", blind_auc, np.nan)[:1]]
+        elsewhere = [row | {"split_hash": "e" * 64} for row in rows("two", "naive", "auc", 70.0, 80.0)]
+        part, metrics = tmp_path / "part.csv", tmp_path / "metrics.csv"
+        every_row = [row for group in (*groups, blind, elsewhere) for row in group]
+        pd.DataFrame(every_row).reindex(columns=COLUMNS).to_csv(part, index=False)
+        aggregate_metrics([part], chosen, metrics)
+        return chosen, read_metrics(metrics)
+
+    @pytest.mark.parametrize(("auc", "shifted"), [(54.1, False), (54.3, True), (40.0, False)])
+    def test_beyond_an_interval_widened_for_cross_validation(self, auc, shifted, tmp_path):
+        """1.96 sqrt(2) 1.5 = 4.16; below chance is no evidence."""
+        _, found = self.metrics(tmp_path, auc)
+        flags = found.assign(flags=found["flags"].fillna(""))
+        here = flags.loc[flags["target"] == "one", "flags"]
+        assert here.str.endswith("shift").all() == here.str.contains("shift").any() == shifted
+        assert not flags.loc[flags["target"] == "two", "flags"].str.contains("shift").any()
+        assert (
+            flags.query("attack == 'secmi' and variant == 'oms'")["flags"].item() == "anchor x0" + "; shift" * shifted
+        )
+
+    def test_tables_show_it_on_the_row_and_say_what_it_means(self, tmp_path):
+        chosen, found = self.metrics(tmp_path, 60.0)
+        table = table1(TableInputs(found, {}, chosen))
+        assert list(cells_of(table)) == ["NA (shift)", "+OMS (shift)", "Δ", "SecMI (shift)", "+OMS (anchor x0; shift)"]
+        assert any(note.startswith("“shift”: a blind baseline") for note in table.notes)

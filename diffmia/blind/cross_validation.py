@@ -1,0 +1,95 @@
+"""A score for every sample from models that never saw it: K-fold cross-validation, scores made comparable across folds.
+
+Pooled log-odds of different folds are biased below chance. A fold whose training part looks separable by accident has
+steeper log-odds, and the rest, being what is left over, tends to differ the other way: the wrong pairs get the wider
+spread. Within a fold there is no bias, since the model and what it judges are independent. So each fold's log-odds are
+standardised by their own mean and standard deviation, labels apart; that is monotone within a fold, and makes no ties.
+
+Simulated with logistic regression on features of pure noise, 5 folds, 800 repetitions: AUC of the pooled scores minus
+mean AUC of the folds, in points of 100 (its standard error is 0.01; 0.03 with one feature):
+
+| members + non-members | features | as they are | centred | standardised | ranks |
+|---|---|---|---|---|---|
+| 256 + 256 | 15 | -0.21 | -0.20 | +0.01 | 0.00 |
+| 256 + 256 | 1 | -0.57 | -0.55 | +0.01 | 0.00 |
+| 256 + 256 | 40 | -0.13 | -0.13 | +0.01 | 0.00 |
+| 256 + 1,029 | 15 | -0.17 | -0.17 | 0.00 | 0.00 |
+| 1,029 + 1,029 | 15 | -0.11 | -0.11 | 0.00 | 0.00 |
+
+Ranks do as well, and tie a sample of each fold with one of every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from diffmia.errors import DiffmiaError
+
+# training rows (n,), their membership bool (n,), judged rows (m,), the fold's generator -> log-odds (m,), low = member
+FitPredict = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
+
+
+def out_of_fold(fit_predict: FitPredict, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Score every sample by a model fitted to the other folds; lower = member.
+
+    Parameters
+    ----------
+    fit_predict : callable
+        Fits to training rows and their membership, and returns log-odds of not being a member of the judged rows, whose
+        membership it is not given. What it draws comes from the generator it is given, one for each fold.
+    labels : bool array (N,)
+        Membership.
+    folds : int
+        Number of folds, 2 or more, each with its share of both classes.
+    seed : int
+        Of the folds and of what `fit_predict` draws.
+
+    Returns
+    -------
+    float64 array (N,)
+        Log-odds, in each fold shifted and scaled to mean 0 and standard deviation 1, or 0 where all are equal.
+
+    Raises
+    ------
+    DiffmiaError
+        If a class has fewer samples than there are folds.
+    """
+    labels = np.asarray(labels, dtype=bool)
+    fold_of = fold_numbers(labels, folds, seed)
+    scores = np.full(len(labels), np.nan)
+    for fold in range(folds):
+        train, judged = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+        generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, fold)))
+        scores[judged] = _standardised(fit_predict(train, labels[train], judged, generator))
+    return scores
+
+
+def fold_numbers(member: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of every sample, int (N,) in 0..folds - 1, drawn at random; classes are spread evenly.
+
+    Raises
+    ------
+    DiffmiaError
+        If a class has fewer samples than there are folds.
+    """
+    n_members = int(member.sum())
+    if not 2 <= folds <= min(n_members, len(member) - n_members):
+        raise DiffmiaError(
+            f"{folds} folds of {n_members} members and {len(member) - n_members} non-members; "
+            "a blind baseline needs two folds or more, and a sample of each class in every fold"
+        )
+    state = int(np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(1)[0])
+    fold_of = np.empty(len(member), dtype=np.int64)
+    splits = StratifiedKFold(folds, shuffle=True, random_state=state).split(np.zeros(len(member)), member)
+    for fold, (_, judged) in enumerate(splits):
+        fold_of[judged] = fold
+    return fold_of
+
+
+def _standardised(log_odds: np.ndarray) -> np.ndarray:
+    """Log-odds (m,) at mean 0 and standard deviation 1."""
+    centred = np.asarray(log_odds, dtype=np.float64) - np.mean(log_odds, dtype=np.float64)
+    return centred / (centred.std() or 1.0)

@@ -1,0 +1,36 @@
+"""The stage of a blind baseline: from images and a split to one score file, no model."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from diffmia.attacks.blind import BlindAttack
+from diffmia.device import device_name
+from diffmia.finite import check_finite
+from diffmia.images import open_images
+from diffmia.scoring import JUDGED_ROLES, write_scores
+from diffmia.splits import roles_of
+
+
+def score_blindly(
+    spec: BlindAttack, attack: str, seed: int, images: Path, split: Path, out: Path, device: torch.device
+) -> dict:
+    """Write the baseline's scores of members and non-members of a split; returns facts of it."""
+    manifest = json.loads(Path(split).read_text())
+    roles = roles_of(manifest, None)
+    ids = np.sort(np.concatenate([roles[role] for role in JUDGED_ROLES]))
+    member = np.isin(ids, roles["member"])
+    start = time.perf_counter()
+    scores = spec.score(open_images(images)[ids], member, seed, device)
+    seconds = time.perf_counter() - start
+    check_finite(scores, ids, f"scores of attack '{attack}'")
+    table = pd.DataFrame({"sample_id": ids, "member": member, "role": "eval", "base": scores, "oms": np.nan})
+    hashes = {key: manifest[key] for key in ("split_hash", "dataset_hash")}
+    write_scores(table, {**hashes, "attack": attack}, out)
+    return {**hashes, "seconds_learning": {"base": seconds}, "device": device_name(device)}

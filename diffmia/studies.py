@@ -1,0 +1,56 @@
+"""Questions that no attack asks, for figures of how attacks change with the timestep and of how searches converge."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import Field, PositiveInt, field_validator
+
+from diffmia.iterations import parse
+from diffmia.probes import Question, Trajectory
+from diffmia.spec import Spec
+
+if TYPE_CHECKING:
+    from diffmia.attacks.residual import ResidualAttack
+
+
+class StudiesSpec(Spec):
+    """What a target's residual pass is asked besides the attacks' questions."""
+
+    timesteps: tuple[PositiveInt, ...] = Field(
+        (), description="Further timesteps of the residual attacks (OMS Fig. 2b, B.1a)"
+    )
+    iterates: PositiveInt = Field(3, description="Steps of their searches, every pair of which is kept (Fig. 3)")
+    iterations: tuple[str, ...] = Field(
+        (), description="Other iterations than Picard's, for the same two queries; a table is in docs/design.md"
+    )
+    steps: PositiveInt = Field(20, description="Steps of the long searches whose convergence is shown (Fig. 1, B.1b)")
+
+    @field_validator("timesteps")
+    @classmethod
+    def _ascending(cls, timesteps: tuple[int, ...]) -> tuple[int, ...]:
+        if list(timesteps) != sorted(set(timesteps)):
+            raise ValueError(f"{list(timesteps)} is not ascending, each once")
+        return timesteps
+
+    @field_validator("iterations")
+    @classmethod
+    def _are_known(cls, iterations: tuple[str, ...]) -> tuple[str, ...]:
+        for iteration in iterations:
+            parse(iteration)
+        return iterations
+
+    def questions(self, attacks: dict[str, ResidualAttack], t_of: dict[str, int]) -> list[Question]:
+        """What a target is asked of the searches of `attacks`, by id, whose own timesteps are `t_of`."""
+        asked: list[Question] = []
+        for id_, attack in attacks.items():
+            asked.append(attack.probe(t_of[id_], self.iterates))
+            asked += [attack.probe(t) for t in self.timesteps]
+        at_one_timestep = {id_: attack for id_, attack in attacks.items() if not attack.k}
+        for id_, attack in at_one_timestep.items():
+            asked += [attack.probe(t_of[id_], iteration=iteration) for iteration in self.iterations]
+        return asked + [self.trajectory(attack, t_of[id_]) for id_, attack in at_one_timestep.items()]
+
+    def trajectory(self, attack: ResidualAttack, t: int) -> Trajectory:
+        """The long search of an attack all of whose queries are at one timestep."""
+        return Trajectory(of=attack.probe(t, self.steps))

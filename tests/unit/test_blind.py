@@ -1,0 +1,315 @@
+"""The blind baselines: statistics by hand, what they find and do not find, that nothing leaks, and near-duplicates."""
+
+from __future__ import annotations
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import skew
+from sklearn.datasets import load_digits
+
+from diffmia.blind import STANDARD_ERROR_FACTOR, cross_validation
+from diffmia.blind.cnn import cnn_scores
+from diffmia.blind.cross_validation import fold_numbers, out_of_fold
+from diffmia.blind.duplicates import difference_hash, near_duplicates
+from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names, statistics_scores
+from diffmia.errors import DiffmiaError
+from diffmia.evaluation.delong import auc_test
+
+FOLDS = 5
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Networks this small only wait for their threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """The 1,797 digits as the benchmark has them, uint8 (N, 1, 8, 8)."""
+    return np.rint(load_digits().images * (255 / 16)).astype(np.uint8)[:, None]
+
+
+def halves(images, n, seed, brighter=0):
+    """Random members and non-members, n of each, in random order; ink of non-members is some levels brighter."""
+    rows = np.random.default_rng(seed).permutation(len(images))[: 2 * n]
+    member = np.random.default_rng([seed, 1]).permutation(2 * n) < n
+    chosen = images[rows].astype(int)
+    chosen[~member] += brighter * (chosen[~member] > 0)
+    return chosen.clip(0, 255).astype(np.uint8), member
+
+
+def by_network(images, member, seed, epochs=4):
+    return cnn_scores(images, member, FOLDS, seed, epochs, 64, 3e-3, 1e-2, torch.device("cpu"))
+
+
+def by_statistics(images, member, seed):
+    return statistics_scores(images, member, FOLDS, seed)
+
+
+# ---- statistics
+
+
+def named(images):
+    return dict(zip(statistic_names(images.shape[1]), image_statistics(images).T, strict=True))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_statistics_are_those_of_closed_forms(channels):
+    images = np.random.default_rng(0).integers(0, 256, (4, channels, 5, 7), dtype=np.uint8)
+    found, x = named(images), images.astype(float)
+    names = ("grey",) if channels == 1 else ("red", "green", "blue")
+    for channel, name in enumerate(names):
+        pixels = x[:, channel].reshape(4, -1)
+        np.testing.assert_allclose(found[f"{name}_mean"], pixels.mean(axis=1))
+        np.testing.assert_allclose(found[f"{name}_std"], pixels.std(axis=1))
+        np.testing.assert_array_equal(found[f"{name}_min"], pixels.min(axis=1))
+        np.testing.assert_array_equal(found[f"{name}_max"], pixels.max(axis=1))
+        np.testing.assert_allclose(found[f"{name}_skewness"], skew(pixels, axis=1))
+        np.testing.assert_allclose(found[f"{name}_q50"], np.median(pixels, axis=1))
+        np.testing.assert_allclose(found[f"{name}_q05"], np.quantile(pixels, 0.05, axis=1))
+    for (a, first), (b, second) in itertools.combinations(enumerate(names), 2):
+        expected = [np.corrcoef(image[a].ravel(), image[b].ravel())[0, 1] for image in x]
+        np.testing.assert_allclose(found[f"{first}_{second}_correlation"], expected)
+    np.testing.assert_allclose(found["horizontal_gradient"], np.abs(np.diff(x, axis=3)).mean(axis=(1, 2, 3)))
+    np.testing.assert_allclose(found["vertical_gradient"], np.abs(np.diff(x, axis=2)).mean(axis=(1, 2, 3)))
+
+
+def test_the_laplacian_of_a_point_and_of_noise():
+    point = np.zeros((1, 1, 5, 5), dtype=np.uint8)
+    point[0, 0, 2, 2] = 10
+    found = named(point)
+    assert found["laplacian_rms"] == pytest.approx(np.sqrt((40**2 + 4 * 10**2) / 25))  # -40, and 10 four times
+    variance = 10**2 / 25 - (10 / 25) ** 2
+    assert found["laplacian_share"] == pytest.approx((40**2 + 4 * 10**2) / 25 / 20 / variance)
+    noise = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
+    assert named(noise)["laplacian_share"] == pytest.approx(1, abs=0.05)
+    stripes = np.tile(np.array([[0, 50], [0, 50]], dtype=np.uint8), (1, 1, 4, 4))
+    found = named(stripes)
+    assert (found["horizontal_gradient"], found["vertical_gradient"]) == (50, 0)
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_the_size_as_png_is_pillows(channels, mode):
+    image = np.random.default_rng(0).integers(0, 256, (1, channels, 9, 6), dtype=np.uint8)
+    pixels = image[0].transpose(1, 2, 0).tobytes()
+    file = io.BytesIO()
+    Image.frombytes(mode, (6, 9), pixels).save(file, format="PNG", optimize=False)
+    assert named(image)["png_bytes_per_pixel"] == len(file.getvalue()) / (9 * 6)
+
+
+@pytest.mark.parametrize("size", [(1, 8, 8), (3, 8, 8), (3, 1, 1)], ids=str)
+@pytest.mark.parametrize("value", [0, 77, 255])
+def test_a_flat_image_has_finite_statistics(size, value):
+    found = image_statistics(np.full((2, *size), value, dtype=np.uint8))
+    assert np.isfinite(found).all()
+    assert found.shape == (2, len(statistic_names(size[0])))
+
+
+def test_statistics_do_not_depend_on_other_images():
+    images = np.random.default_rng(0).integers(0, 256, (BLOCK + 3, 1, 4, 4), dtype=np.uint8)
+    np.testing.assert_array_equal(image_statistics(images)[-5:], image_statistics(images[-5:]))
+
+
+def test_images_that_are_not_known_are_refused():
+    with pytest.raises(DiffmiaError, match="images have 4 channels"):
+        image_statistics(np.zeros((2, 4, 8, 8), dtype=np.uint8))
+    with pytest.raises(TypeError, match="images are float64"):
+        image_statistics(np.zeros((2, 1, 8, 8)))
+
+
+# ---- cross-validation
+
+
+def test_every_sample_is_judged_once_and_by_a_model_that_did_not_see_it():
+    member = np.arange(103) % 3 == 0
+    judged_by = []
+
+    def fit_predict(train, labels, judged, generator):
+        assert not set(train) & set(judged)
+        assert len(train) + len(judged) == len(member)
+        np.testing.assert_array_equal(labels, member[train])
+        assert 6 <= member[judged].sum() <= 8  # of 35 members, in 5 folds
+        judged_by.extend(judged)
+        return generator.normal(size=len(judged))
+
+    scores = out_of_fold(fit_predict, member, FOLDS, seed=0)
+    assert sorted(judged_by) == list(range(103))
+    assert np.isfinite(scores).all()
+    assert len(set(scores)) == 103
+
+
+@pytest.mark.parametrize("baseline", [by_statistics, by_network])
+def test_the_label_of_a_sample_has_no_part_in_the_scores_of_its_fold(baseline, digits, monkeypatch):
+    images, member = halves(digits, 60, seed=0)
+    fold_of = fold_numbers(member, FOLDS, seed=0)
+    monkeypatch.setattr(cross_validation, "fold_numbers", lambda *_: fold_of)  # the same folds for both
+    flipped = member.copy()
+    flipped[np.flatnonzero(fold_of == 2)[:3]] ^= True
+    scores, others = (baseline(images, labels, seed=0) for labels in (member, flipped))
+    np.testing.assert_array_equal(scores[fold_of == 2], others[fold_of == 2])
+    assert (scores[fold_of != 2] != others[fold_of != 2]).mean() > 0.9
+
+
+def test_folds_of_different_scale_are_made_comparable():
+    member = np.arange(200) % 2 == 0
+    signal = np.random.default_rng(0).normal(size=200) - member
+
+    def fit_predict(train, labels, judged, generator):
+        return 10 * generator.normal() + generator.uniform(0.01, 100) * signal[judged]
+
+    scores = out_of_fold(fit_predict, member, FOLDS, seed=0)
+    fold_of = fold_numbers(member, FOLDS, seed=0)
+    for fold in range(FOLDS):
+        of_fold = fold_of == fold
+        assert scores[of_fold].mean() == pytest.approx(0, abs=1e-12)
+        assert scores[of_fold].std() == pytest.approx(1)
+        np.testing.assert_array_equal(np.argsort(scores[of_fold]), np.argsort(signal[of_fold]))
+    assert not out_of_fold(lambda train, labels, judged, _: np.full(len(judged), 3.0), member, FOLDS, seed=0).any()
+
+
+def test_pooled_scores_of_noise_are_not_biased():
+    member = np.arange(80) % 2 == 0
+
+    def deltas(features, seed):
+        folds = []
+
+        def fit_predict(train, labels, judged, _):
+            x = features[train]
+            scores = features[judged] @ (x[~labels].mean(axis=0) - x[labels].mean(axis=0))
+            of_fold = member[judged]
+            folds.append(auc_test(scores[of_fold], scores[~of_fold]).delta)
+            return scores
+
+        scores = out_of_fold(fit_predict, member, FOLDS, seed)
+        return auc_test(scores[member], scores[~member]).delta - np.mean(folds)
+
+    found = [deltas(np.random.default_rng([7, seed]).normal(size=(80, 3)), seed) for seed in range(300)]
+    assert abs(np.mean(found)) < 0.003  # as they are, a point below
+
+
+@pytest.mark.parametrize("n_members", [0, 3, 37, 40])
+def test_folds_without_both_classes_are_refused(n_members):
+    with pytest.raises(DiffmiaError, match=f"5 folds of {n_members} members and {40 - n_members} non-members"):
+        statistics_scores(np.zeros((40, 1, 8, 8), dtype=np.uint8), np.arange(40) < n_members, FOLDS, seed=0)
+
+
+def test_one_fold_is_refused():
+    with pytest.raises(DiffmiaError, match="needs two folds or more"):
+        fold_numbers(np.arange(40) < 20, 1, seed=0)
+
+
+# ---- what the baselines find
+
+
+@pytest.mark.parametrize(("baseline", "brighter"), [(by_statistics, 12), (by_network, 30)])
+def test_a_shift_of_brightness_is_found(baseline, brighter, digits):
+    images, member = halves(digits, 200, 0, brighter)
+    scores = baseline(images, member, seed=0)
+    found = auc_test(scores[member], scores[~member])
+    assert found.delta > 0.2
+    assert found.delta > 5 * STANDARD_ERROR_FACTOR * found.standard_error
+
+
+@pytest.mark.parametrize(("baseline", "n", "repetitions"), [(by_statistics, 256, 20), (by_network, 100, 6)])
+def test_without_a_shift_they_are_at_chance(baseline, n, repetitions, digits):
+    found = []
+    for seed in range(repetitions):
+        images, member = halves(digits, n, seed)
+        scores = baseline(images, member, seed)
+        found.append(auc_test(scores[member], scores[~member]))
+    standard_error = STANDARD_ERROR_FACTOR * np.mean([of.standard_error for of in found]) / np.sqrt(repetitions)
+    assert abs(np.mean([of.delta for of in found])) < 1.96 * standard_error
+
+
+@pytest.mark.parametrize("baseline", [by_statistics, by_network])
+def test_a_seed_decides_the_scores(baseline, digits):
+    images, member = halves(digits, 40, seed=0)
+    scores = baseline(images, member, seed=3)
+    torch.manual_seed(99)
+    np.random.default_rng(99).normal()
+    np.testing.assert_array_equal(scores, baseline(images, member, seed=3))
+    assert not np.array_equal(scores, baseline(images, member, seed=4))
+    assert scores.dtype == np.float64
+    assert len(set(scores)) == len(scores)
+
+
+# ---- near-duplicates
+
+
+@pytest.fixture(scope="module")
+def smooth():
+    """Random images with structure, uint8 (60, 3, 32, 32): 9x9 colours, enlarged."""
+    colours = np.random.default_rng(0).integers(20, 236, (60, 9, 9, 3), dtype=np.uint8)
+    large = [np.asarray(Image.fromarray(of).resize((32, 32), Image.Resampling.BICUBIC)) for of in colours]
+    return np.stack(large).transpose(0, 3, 1, 2).copy()
+
+
+@pytest.fixture(scope="module")
+def planted(smooth):
+    """30 members; 30 others, but non-member 4 is member 2 and non-member 9 is member 5 with a little noise."""
+    members, non_members = smooth[:30], smooth[30:].copy()
+    non_members[4] = members[2]
+    noise = np.random.default_rng(1).integers(-3, 4, members[5].shape)
+    non_members[9] = (members[5] + noise).clip(0, 255)
+    return members, non_members
+
+
+def test_planted_copies_are_found_and_no_others(planted):
+    members, non_members = planted
+    found = near_duplicates(members, non_members, distance=8)
+    assert found[["member", "non_member", "exact"]].to_numpy().tolist() == [[2, 4, True], [5, 9, False]]
+    assert found.loc[0, ["hamming", "rms"]].tolist() == [0, 0]
+    assert found.loc[1, "rms"] == pytest.approx(2, abs=0.1)  # of -3 .. 3
+    assert near_duplicates(members, non_members, distance=8, max_rms=1)["non_member"].tolist() == [4]
+
+
+@pytest.mark.parametrize(("distance", "max_rms"), [(0, np.inf), (20, np.inf), (26, 80.0), (64, np.inf)])
+def test_pairs_are_those_of_brute_force_in_any_chunks(planted, distance, max_rms, monkeypatch):
+    members, non_members = planted
+    hashes = [[int(of) for of in difference_hash(images)] for images in planted]
+    expected = []
+    for i, j in itertools.product(range(30), range(30)):
+        hamming = (hashes[0][i] ^ hashes[1][j]).bit_count()
+        rms = np.sqrt(np.mean((members[i].astype(float) - non_members[j]) ** 2))
+        if hamming <= distance and rms <= max_rms:
+            expected.append([i, j, hamming, np.array_equal(members[i], non_members[j]), rms])
+    found = near_duplicates(members, non_members, distance, max_rms)
+    np.testing.assert_allclose(found.to_numpy(float), np.array(expected, dtype=float), rtol=1e-12)
+    monkeypatch.setattr("diffmia.blind.duplicates.PIXELS", 10_000)  # three pairs
+    for size in (1, 30, 100, 899):
+        assert found.equals(near_duplicates(members, non_members, distance, max_rms, pairs_at_a_time=size))
+
+
+def test_the_hash_is_the_sign_of_differences_from_left_to_right():
+    row = np.array([0, 30, 20, 40, 40, 50, 10, 20, 30], dtype=np.uint8)
+    image = np.broadcast_to(row, (1, 1, 8, 9))
+    assert difference_hash(image).tolist() == [int.from_bytes([0b10101011] * 8, "big")]
+    enlarged = image.repeat(4, axis=2).repeat(3, axis=3)
+    assert difference_hash(np.concatenate([enlarged] * 3, axis=1)).tolist() == difference_hash(image).tolist()
+    image = np.zeros((1, 1, 8, 9), dtype=np.uint8)
+    image[0, 0, 7, 8] = 1
+    assert difference_hash(image).tolist() == [1]  # the last bit
+
+
+def test_of_a_smaller_image_only_its_own_differences_are_hashed(digits):
+    ramp = np.broadcast_to(np.arange(8, dtype=np.uint8), (1, 1, 8, 8))
+    assert int(difference_hash(ramp)[0]).bit_count() == 7 * 8
+    found = near_duplicates(digits[:900], digits[900:], distance=0)
+    assert len(found) > 0  # digits that are merely alike
+    assert not found["exact"].any()
+    assert found["rms"].min() > 10
+    assert len(near_duplicates(digits[:900], digits[900:], distance=0, max_rms=10)) == 0
+
+
+def test_images_of_different_shapes_are_not_compared():
+    with pytest.raises(ValueError, match="shapes must agree"):
+        near_duplicates(np.zeros((1, 1, 8, 8), dtype=np.uint8), np.zeros((1, 1, 9, 9), dtype=np.uint8), 0)
