@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,8 +15,9 @@ from pydantic import Field, NonNegativeInt, StringConstraints, ValidationError, 
 import diffmia.attacks
 import diffmia.datasets
 import diffmia.models
-from diffmia.attacks.base import AttackSpec
+from diffmia.attacks.base import AttackSpec, beyond_the_last
 from diffmia.attacks.residual import ResidualAttack
+from diffmia.blind.spec import DuplicatesSpec
 from diffmia.config_errors import explain
 from diffmia.datasets.base import DatasetSpec
 from diffmia.errors import DiffmiaError
@@ -25,6 +27,7 @@ from diffmia.figures import FIGURES
 from diffmia.models.base import ImportedTarget, TargetSpec
 from diffmia.spec import Spec, union_of
 from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
+from diffmia.studies import StudiesSpec
 from diffmia.tables import TABLES
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
@@ -70,6 +73,9 @@ class Config(Spec):
     splits: dict[Id, AnySplit] = Field(description="Members, non-members and auxiliary samples")
     targets: dict[Id, AnyTarget] = Field(description="Models to attack")
     attacks: dict[Id, AnyAttack] = Field(description="Attacks")
+    duplicates: DuplicatesSpec = Field(
+        default_factory=DuplicatesSpec, description="When a member and a non-member count as near-duplicates"
+    )
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec, description="How scores are judged")
 
     @property
@@ -258,11 +264,14 @@ def _check_run(config: Config) -> None:
 
 def _check_studies(config: Config) -> None:
     for id_, target in config.targets.items():
-        for t in target.studies.timesteps if target.studies else ():
-            for attack in studied_attacks(config, id_):
-                if reason := config.attacks[attack].refuses(target, t, None):
-                    where = f"config: targets.{id_}.studies.timesteps has {t}"
-                    raise DiffmiaError(f"{where}, where attack '{attack}' cannot be asked: {reason}")
+        studies = target.studies or StudiesSpec()
+        where = f"config: targets.{id_}.studies"
+        for t, (attack, spec) in itertools.product(studies.timesteps, studied_attacks(config, id_).items()):
+            if reason := spec.refuses(target, t, None):
+                raise DiffmiaError(f"{where}.timesteps has {t}, where attack '{attack}' cannot be asked: {reason}")
+        for t in studies.jacobian_timesteps if studies.jacobian_samples else ():
+            if reason := beyond_the_last(target, t):
+                raise DiffmiaError(f"{where}.jacobian_timesteps has {t}: {reason}")
 
 
 def _known(where: str, id_: str, known: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from diffmia import seeds, training_version
 from diffmia.attacks.base import Answers
@@ -19,9 +19,11 @@ from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.columns import COLUMNS
 from diffmia.models.base import TargetSpec
-from diffmia.probes import Question, merge
+from diffmia.probes import JacobianProbe, Question, merge
 from diffmia.spec import Spec
 from diffmia.tables import TABLES
+
+Asked = Answers | Literal["jacobians"]  # kinds of pass: what attacks read, and what figures alone do
 
 
 def _job(rule: str, modules: list[str] | None, /, **parts: Any) -> str:
@@ -91,12 +93,15 @@ def import_job(config: Config, target: str) -> str:
     return _job("import_target", ["diffmia.targets", type(spec).__module__], target=target, definition=definition)
 
 
-def questions_of(config: Config, answers: Answers, target: str) -> list[Question]:
+def questions_of(config: Config, answers: Asked, target: str) -> list[Question]:
     """What a pass asks a target.
 
     Residuals: all that the attacks *defined* for it need, selected or not, so that a selection never reruns the pass.
     Gradients, which cost several times as much: what the run's attacks need, on it or as a shadow of another target.
+    Jacobians: what one figure needs.
     """
+    if answers == "jacobians":
+        return merge(jacobian_questions(config, target))
     if answers == "residuals":
         defined = [a for a in config.done_on(target, config.attacks) if config.lack(target, a) is None]
         needed = [(target, attack) for attack in defined if config.refusal(attack, target) is None]
@@ -116,16 +121,24 @@ def study_questions(config: Config, target: str) -> list[Question]:
     return studies.questions(attacks, {id_: config.timestep(id_, target) for id_ in attacks})
 
 
+def jacobian_questions(config: Config, target: str) -> list[JacobianProbe]:
+    """What a target is asked of its Jacobians, in the order of the timesteps; nothing if they are not studied."""
+    studies = config.targets[target].studies
+    return [] if studies is None else studies.jacobian_questions()
+
+
 def learned_from(config: Config, target: str, attack: str) -> list[str]:
     """Ids of the targets whose answers an attack on `target` reads: its own, then those of the shadows it uses."""
     uses_shadows = config.attacks[attack].supervision == "shadow"
     return [target, *(config.null_targets(target) if uses_shadows else ())]
 
 
-def pass_job(config: Config, rule: str, answers: Answers, target: str, seed: int) -> str:
+def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) -> str:
     """`ask_target` about one shard, or `merge_answers`, of a kind of pass."""
     spec = config.targets[target]
     kind = f"diffmia.passes.{answers}"
+    # samples of each side; all of all roles where there is none
+    limit = {"limit": spec.studies.jacobian_samples} if answers == "jacobians" and spec.studies else {}
     return _job(
         rule,
         ["diffmia.passes.stage", kind, type(spec).__module__],
@@ -136,6 +149,7 @@ def pass_job(config: Config, rule: str, answers: Answers, target: str, seed: int
         definition=_definition(spec, "training"),
         questions=[_plain(question) for question in questions_of(config, answers, target)],
         seed=seeds.child_seed(seed, "noise"),
+        **limit,
     )
 
 
@@ -164,6 +178,11 @@ def learning_job(config: Config, target: str, attack: str, seed: int) -> str:
         timestep=config.timestep(attack, target),
         seed=seeds.child_seed(seed, "learning"),
     )
+
+
+def duplicates_job(config: Config, split: str) -> str:
+    """Search for near-duplicates between a split's members and non-members."""
+    return _job("find_duplicates", ["diffmia.blind.duplicates_stage"], split=split, spec=config.duplicates)
 
 
 def blind_job(config: Config, target: str, attack: str, seed: int) -> str:
@@ -215,14 +234,20 @@ def table_job(config: Config, table: str) -> str:
     """A table of the run."""
     module = TABLES[table].partition(":")[0]
     published = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(PUBLISHED.glob("*.csv")))).hexdigest()
-    return selection_job(config, "render_table", module, "diffmia.tables.stage", table=table, published=published)
+    shown = {"duplicates": config.duplicates} if table == "trust" else {}
+    return selection_job(
+        config, "render_table", module, "diffmia.tables.stage", table=table, published=published, **shown
+    )
 
 
 def figure_job(config: Config, figure: str, target: str) -> str:
     """A figure of one target of the run."""
     entry = FIGURES[figure]
     attacks = shown_attacks(config, target) if entry.reads in ("scores", "metrics") else {}
+    if entry.reads == "metrics":  # what asks no model costs no query
+        attacks = {id_: shown for id_, shown in attacks.items() if shown.access != "blind"}
     judged = config.run.seeds if entry.reads == "scores" else ()
+    jacobians = [[probe.of.t, probe.columns()] for probe in jacobian_questions(config, target)]
     return _job(
         "plot_figure",
         [entry.function.partition(":")[0], "diffmia.figures.stage"],
@@ -233,6 +258,7 @@ def figure_job(config: Config, figure: str, target: str) -> str:
         seeds=list(config.run.seeds),
         evaluation_seeds={seed: seeds.child_seed(seed, "evaluation") for seed in judged},
         evaluation=config.evaluation if entry.reads in ("scores", "metrics") else None,
+        **({"jacobians": jacobians} if entry.reads == "jacobians" else {}),
     )
 
 

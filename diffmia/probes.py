@@ -2,8 +2,9 @@
 
 A *probe* names one search for a sample's noise: where it starts, at which timestep, and how many steps it takes.
 A *reduction* names what is kept of it for a pair of iterates: the p-norms of their difference, or its magnitude at
-every pixel. A *gradient probe* names a loss of such searches that is backpropagated to the model's parameters. All are
-plain values with a canonical text form; the text is the beginning of the names of their columns.
+every pixel. A *gradient probe* names a loss of such searches that is backpropagated to the model's parameters, and a
+*Jacobian probe* a search whose map is differentiated at each of its iterates. All are plain values with a canonical
+text form; the text is the beginning of the names of their columns.
 """
 
 from __future__ import annotations
@@ -264,6 +265,43 @@ class GradientProbe(Question):
         """See `Question.cost`."""
         forward, backward = {"base": (1, 1), "detached": (2, 1), "training": (2, 1), "full": (2, 2)}[self.loss]
         return len(self.timesteps) * (forward + BACKWARD * backward)
+
+
+PRODUCTS = 40  # products with a Jacobian or its transpose that the norm of one may take
+
+
+class JacobianProbe(Question):
+    """The spectral norm of df/d epsilon at each iterate of a search: below 1 the map contracts there (OMS Fig. 1)."""
+
+    kind: Literal["jacobian"] = "jacobian"
+    of: Probe = Field(description="The search, all of whose iterates are asked about at t")
+
+    @field_validator("of")
+    @classmethod
+    def _at_one_timestep(cls, of: Probe) -> Probe:
+        if of.start == "inverted":
+            raise ValueError("an inverted search asks at two timesteps, which are two maps")
+        return of
+
+    @property
+    def name(self) -> str:
+        """See `Question.name`."""
+        return f"jacobian.{self.of.name}"
+
+    def columns(self) -> list[str]:
+        """One for each iterate, the initial noise among them."""
+        return [self.column(i) for i in range(self.of.n + 1)]
+
+    def column(self, i: int) -> str:
+        """Name of the column of the norm at epsilon^i."""
+        return f"{self.name}:{i}"
+
+    def cost(self) -> int:
+        """An upper bound: the search, then at each iterate f, its backward pass, and a backward pass for each product.
+
+        How many products a norm takes, `PRODUCTS` at most, is seen only when it is taken.
+        """
+        return self.of.cost() + (self.of.n + 1) * (1 + BACKWARD * (1 + PRODUCTS))
 
 
 def reductions(n: int) -> list[tuple[int, int, Norm]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from diffmia.iterations import parse
-from diffmia.probes import Question, Trajectory
+from diffmia.probes import JacobianProbe, Probe, Question, Trajectory
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StudiesSpec(Spec):
-    """What a target's residual pass is asked besides the attacks' questions."""
+    """What a target's residual pass is asked besides the attacks' questions, and the whole of its Jacobian pass."""
 
     timesteps: tuple[PositiveInt, ...] = Field(
         (), description="Further timesteps of the residual attacks (OMS Fig. 2b, B.1a)"
@@ -25,8 +25,13 @@ class StudiesSpec(Spec):
         (), description="Other iterations than Picard's, for the same two queries; a table is in docs/design.md"
     )
     steps: PositiveInt = Field(20, description="Steps of the long searches whose convergence is shown (Fig. 1, B.1b)")
+    jacobian_samples: NonNegativeInt = Field(
+        0, description="Members, and as many non-members, that the Jacobian's norm is taken of; 0 leaves it out"
+    )
+    jacobian_timesteps: tuple[PositiveInt, ...] = Field((50, 100, 200), description="Timesteps of it (Fig. 1)")
+    jacobian_iterates: PositiveInt = Field(3, description="Its last iterate; the first is the initial noise")
 
-    @field_validator("timesteps")
+    @field_validator("timesteps", "jacobian_timesteps")
     @classmethod
     def _ascending(cls, timesteps: tuple[int, ...]) -> tuple[int, ...]:
         if list(timesteps) != sorted(set(timesteps)):
@@ -54,3 +59,10 @@ class StudiesSpec(Spec):
     def trajectory(self, attack: ResidualAttack, t: int) -> Trajectory:
         """The long search of an attack all of whose queries are at one timestep."""
         return Trajectory(of=attack.probe(t, self.steps))
+
+    def jacobian_questions(self) -> list[JacobianProbe]:
+        """What the Jacobian pass is asked: about searches from Gaussian noise, the one start that asks no model."""
+        if not self.jacobian_samples:
+            return []
+        searches = [Probe(start="gaussian", t=t, n=self.jacobian_iterates) for t in self.jacobian_timesteps]
+        return [JacobianProbe(of=search) for search in searches]

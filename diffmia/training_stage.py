@@ -31,8 +31,8 @@ def train_target(
 ) -> dict:
     """Train a target and write its folder; returns what its `target.json` says.
 
-    It is trained on the members of the split, or on half of its auxiliary samples. The folder is a diffusers pipeline
-    of the EMA weights (`unet/`, `scheduler/`, `model_index.json`) with `target.json` (hashes of split and weights),
+    It is trained on the members of the split, or on half of its auxiliary samples. The folder has
+    the EMA weights as the target's family keeps them, with `target.json` (hashes of split and weights),
     `training_loss.csv`, and `checkpoints/epoch<N>/` for each chosen epoch. Until it is
     whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a run under
     other settings can never pick it up. The last state stays there until the target is trained with other settings: a

@@ -115,6 +115,7 @@ rule learn_attack:
 rule score_blind:
     input:
         images=target_dataset("images.npy"),
+        samples=target_dataset("samples.parquet"),
         split=target_split,
     output:
         scores="results/scores/{target}/seed{seed}/{attack}.parquet",

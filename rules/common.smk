@@ -32,7 +32,7 @@ wildcard_constraints:
     figure="|".join(RUN.figures),
     seed=r"\d+",
     shard=r"\d+of\d+",
-    answers="residuals|gradients",
+    answers="residuals|gradients|jacobians",
 
 
 def scaled(amount):
@@ -169,6 +169,10 @@ def score_job(wildcards):
     return jobs.score_job(CONFIG, wildcards.target, wildcards.attack)
 
 
+def duplicates_job(wildcards):
+    return jobs.duplicates_job(CONFIG, wildcards.split)
+
+
 def blind_job(wildcards):
     return jobs.blind_job(CONFIG, wildcards.target, wildcards.attack, int(wildcards.seed))
 
@@ -193,14 +197,32 @@ def table_job(wildcards):
     return jobs.table_job(CONFIG, wildcards.table)
 
 
+def table_category(wildcards):
+    return "Trust" if wildcards.table in ("trust", "null_control") else "Tables"
+
+
+def figure_category(wildcards):
+    return FIGURES[wildcards.figure].category
+
+
 def figure_job(wildcards):
     return jobs.figure_job(CONFIG, wildcards.figure, wildcards.target)
 
 
 def table_splits(wildcards):
     """Manifest of each split of the run, by split and seed."""
+    return of_splits("results/splits/{split}/seed{seed}.json")
+
+
+def table_duplicates(wildcards):
+    """Near-duplicates in each split of the run where a table shows them."""
+    return of_splits("results/duplicates/{split}/seed{seed}.csv") if wildcards.table == "trust" else []
+
+
+def of_splits(pattern):
+    """A file of each split of the run, for each seed."""
     splits = dict.fromkeys(CONFIG.targets[target].split for target in RUN.targets)
-    return [f"results/splits/{split}/seed{seed}.json" for split in splits for seed in RUN.seeds]
+    return [pattern.format(split=split, seed=seed) for split in splits for seed in RUN.seeds]
 
 
 def figure_scores(wildcards):
@@ -212,10 +234,14 @@ def figure_scores(wildcards):
 
 
 def run_figures(wildcards):
-    """The run's figures: of every target, but loss curves only of those trained here and searches of those studied."""
+    """The run's figures: of every target, but loss curves only of those trained here and searches of those studied.
+
+    Jacobians, which cost a pass of their own, only of those whose studies have samples for them.
+    """
     of = {
         "losses": CONFIG.targets_of(TrainedTarget),
         "residuals": [target for target in RUN.targets if CONFIG.targets[target].studies is not None],
+        "jacobians": [target for target in RUN.targets if jobs.jacobian_questions(CONFIG, target)],
     }
     return [
         f"{CONFIG.out}/figures/{figure}.{target}.png"
@@ -240,7 +266,9 @@ def figure_aggregates(wildcards):
 
 
 def figure_residuals(wildcards):
-    """Residual tables a figure shows, none if it shows no searches."""
+    """Tables of residuals, or of Jacobians' norms, that a figure shows; none if it shows no searches."""
+    if FIGURES[wildcards.figure].reads == "jacobians":
+        return [f"results/jacobians/{wildcards.target}/seed{seed}.parquet" for seed in RUN.seeds]
     if not jobs.shown_searches(CONFIG, wildcards.figure, wildcards.target):
         return []
     return [f"results/residuals/{wildcards.target}/seed{seed}.parquet" for seed in RUN.seeds]

@@ -75,3 +75,29 @@ rule build_split:
         "Drawing split {wildcards.split}, seed {wildcards.seed}"
     script:
         "../scripts/build_split.py"
+
+
+rule find_duplicates:
+    input:
+        images=split_dataset("images.npy"),
+        split="results/splits/{split}/seed{seed}.json",
+    output:
+        pairs="results/duplicates/{split}/seed{seed}.csv",
+        meta="results/duplicates/{split}/seed{seed}.meta.json",
+    log:
+        "<logs>/find_duplicates/{split}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/find_duplicates/{split}/seed{seed}.jsonl"
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
+    params:
+        job=duplicates_job,
+    message:
+        "Looking for members of split {wildcards.split}, seed {wildcards.seed}, among its non-members"
+    script:
+        "../scripts/find_duplicates.py"

@@ -5,10 +5,14 @@ rule render_table:
     input:
         metrics="<out>/metrics.csv",
         splits=table_splits,
+        duplicates=table_duplicates,
     output:
         csv="<out>/tables/{table}.csv",
         md=report(
-            "<out>/tables/{table}.md", caption="captions/table.rst", category="Tables", labels={"table": "{table}"}
+            "<out>/tables/{table}.md",
+            caption="captions/table.rst",
+            category=table_category,
+            labels={"table": "{table}"},
         ),
         tex="<out>/tables/{table}.tex",
         meta="<out>/tables/{table}.meta.json",
@@ -43,7 +47,7 @@ rule plot_figure:
         png=report(
             "<out>/figures/{figure}.{target}.png",
             caption="captions/figure.rst",
-            category="Figures",
+            category=figure_category,
             subcategory="{target}",
             labels={"figure": "{figure}", "target": "{target}"},
         ),

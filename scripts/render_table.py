@@ -6,5 +6,6 @@ if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
         from diffmia.tables.stage import render_table
 
-        render_table(job.wildcards.table, job.config, job.input.metrics, job.input.splits, job.output)
+        files = job.input
+        render_table(job.wildcards.table, job.config, files.metrics, files.splits, files.duplicates, job.output)
         job.record(inputs=list(job.input))

@@ -8,7 +8,6 @@ if __name__ == "__main__":
 
         attack = job.wildcards.attack
         spec = job.config.attacks[attack]
-        facts = score_blindly(
-            spec, attack, job.seed, job.input.images, job.input.split, job.output.scores, job.device()
-        )
+        files, out = job.input, job.output.scores
+        facts = score_blindly(spec, attack, job.seed, files.images, files.samples, files.split, out, job.device())
         job.record(**facts, queries_per_sample=spec.queries(None))

@@ -47,8 +47,14 @@ class BlindAttack(AttackSpec):
         return {"base": 0}
 
     @abstractmethod
-    def score(self, images: np.ndarray, member: np.ndarray, seed: int, device: torch.device) -> np.ndarray:
-        """Log-odds (N,) of not being a member, of images uint8 (N, C, H, W); membership bool (N,) of the others."""
+    def score(
+        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device
+    ) -> np.ndarray:
+        """Log-odds (N,) of not being a member, of images uint8 (N, C, H, W).
+
+        Membership (N,) is that of the samples in other folds, over which the members of each of `classes` (N,) are
+        spread evenly.
+        """
 
 
 class BlindStatistics(BlindAttack):
@@ -56,11 +62,13 @@ class BlindStatistics(BlindAttack):
 
     family: Literal["blind_statistics"]
 
-    def score(self, images: np.ndarray, member: np.ndarray, seed: int, device: torch.device) -> np.ndarray:
+    def score(
+        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device
+    ) -> np.ndarray:
         """See `BlindAttack.score`."""
         from diffmia.blind.statistics import statistics_scores
 
-        return statistics_scores(images, member, self.folds, seed)
+        return statistics_scores(images, member, self.folds, seed, classes)
 
 
 class BlindCNN(BlindAttack):
@@ -74,7 +82,9 @@ class BlindCNN(BlindAttack):
     learning_rate: float = Field(3e-3, gt=0, description="Learning rate at the start, which falls to 0 by a cosine")
     weight_decay: NonNegativeFloat = Field(0.01, description="Weight decay")
 
-    def score(self, images: np.ndarray, member: np.ndarray, seed: int, device: torch.device) -> np.ndarray:
+    def score(
+        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device
+    ) -> np.ndarray:
         """See `BlindAttack.score`."""
         from diffmia.blind.cnn import cnn_scores
 
@@ -88,4 +98,5 @@ class BlindCNN(BlindAttack):
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             device=device,
+            classes=classes,
         )

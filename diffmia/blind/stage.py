@@ -19,15 +19,16 @@ from diffmia.splits import roles_of
 
 
 def score_blindly(
-    spec: BlindAttack, attack: str, seed: int, images: Path, split: Path, out: Path, device: torch.device
+    spec: BlindAttack, attack: str, seed: int, images: Path, samples: Path, split: Path, out: Path, device: torch.device
 ) -> dict:
     """Write the baseline's scores of members and non-members of a split; returns facts of it."""
     manifest = json.loads(Path(split).read_text())
     roles = roles_of(manifest, None)
     ids = np.sort(np.concatenate([roles[role] for role in JUDGED_ROLES]))
     member = np.isin(ids, roles["member"])
+    classes = pd.read_parquet(samples).set_index("sample_id")["label"].loc[ids].to_numpy()
     start = time.perf_counter()
-    scores = spec.score(open_images(images)[ids], member, seed, device)
+    scores = spec.score(open_images(images)[ids], member, classes, seed, device)
     seconds = time.perf_counter() - start
     check_finite(scores, ids, f"scores of attack '{attack}'")
     table = pd.DataFrame({"sample_id": ids, "member": member, "role": "eval", "base": scores, "oms": np.nan})

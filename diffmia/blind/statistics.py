@@ -24,14 +24,16 @@ BLOCK = 1024  # images whose pixels are held as float64 at a time
 COMPRESS_LEVEL = 6  # zlib's default; the size also depends on the zlib that Pillow was built with
 
 
-def statistics_scores(images: np.ndarray, member: np.ndarray, folds: int, seed: int) -> np.ndarray:
+def statistics_scores(
+    images: np.ndarray, member: np.ndarray, folds: int, seed: int, classes: np.ndarray | None = None
+) -> np.ndarray:
     """Score every sample by its statistics; lower = member.
 
     Parameters
     ----------
     images : uint8 array (N, C, H, W)
     member : bool array (N,)
-    folds, seed : int
+    folds, seed, classes
         See `out_of_fold`.
 
     Returns
@@ -50,7 +52,7 @@ def statistics_scores(images: np.ndarray, member: np.ndarray, folds: int, seed: 
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         return model.fit(statistics[train], ~labels).decision_function(statistics[judged])
 
-    return out_of_fold(fit_predict, member, folds, seed)
+    return out_of_fold(fit_predict, member, folds, seed, classes)
 
 
 def statistic_names(channels: int) -> list[str]:

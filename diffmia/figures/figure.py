@@ -58,7 +58,9 @@ class FigureData:
     studied : dict
         Attacks whose noise searches are shown, by id, in the order of the run.
     residuals : dict
-        Residual tables by seed: role, and the columns that `studied` names.
+        Residual tables by seed: role, and the columns that `studied` names; or tables of Jacobians' norms.
+    jacobians : dict
+        By timestep, the columns of the norms at epsilon^0, epsilon^1, ….
     pixels : int
         d = C * H * W of the target's images.
     """
@@ -76,6 +78,7 @@ class FigureData:
     evaluation_seeds: dict[int, int] = field(default_factory=dict)
     studied: dict[str, StudiedAttack] = field(default_factory=dict)
     residuals: dict[int, pd.DataFrame] = field(default_factory=dict)
+    jacobians: dict[int, Sequence[str]] = field(default_factory=dict)
     pixels: int = 0
 
     def judged(self, attack: str, seed: int) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
@@ -42,7 +43,9 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
     """
     draw = TypeAdapter(ImportString).validate_python(FIGURES[name].function)
     studied = {attack: StudiedAttack(**shown) for attack, shown in job["studied"]}
-    columns = ["role", *dict.fromkeys(column for shown in studied.values() for column in shown.names)]
+    jacobians = {t: names for t, names in job.get("jacobians", [])}
+    read = [*(shown.names for shown in studied.values()), *jacobians.values()]
+    columns = ["role", *dict.fromkeys(itertools.chain.from_iterable(read))]
     data = FigureData(
         target=target,
         title=target,
@@ -56,6 +59,7 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
         evaluation_seeds={int(seed): child for seed, child in job["evaluation_seeds"].items()},
         studied=studied,
         residuals={id_and_seed(path)[1]: pd.read_parquet(path, columns=columns) for path in inputs.residuals},
+        jacobians=jacobians,
         pixels=math.prod(json.loads(Path(inputs.manifest).read_text())["shape"]),
     )
     save(draw(data), out.png, out.pdf)

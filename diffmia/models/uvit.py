@@ -99,7 +99,8 @@ class UViTCheckpoint(UViTTarget, ImportedTarget):
 
     def copy(self, image_shape: tuple[int, int, int], folder: Path) -> None:
         """See `ImportedTarget.copy`."""
-        from diffmia.models.networks.uvit import load_state, read_checkpoint, save_uvit
+        from diffmia.models.networks.checkpoints import load_state, read_checkpoint
+        from diffmia.models.networks.uvit import save_uvit
 
         uvit = self.model.build(image_shape)
         load_state(uvit, read_checkpoint(Path(self.checkpoint)), self.checkpoint)

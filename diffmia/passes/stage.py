@@ -18,13 +18,13 @@ from diffmia.models.base import TargetSpec
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import SCHEMA_VERSION, Samples
-from diffmia.probes import DifferenceMap, Drift, GradientProbe, Probe, Trajectory
+from diffmia.probes import DifferenceMap, Drift, GradientProbe, JacobianProbe, Probe, Trajectory
 from diffmia.splits import roles_of
 from diffmia.targets import load_target
 
 log = logging.getLogger(__name__)
 
-_QUESTION = TypeAdapter(Probe | DifferenceMap | Drift | Trajectory | GradientProbe)
+_QUESTION = TypeAdapter(Probe | DifferenceMap | Drift | Trajectory | GradientProbe | JacobianProbe)
 
 
 def run_shard(
@@ -41,8 +41,9 @@ def run_shard(
 ) -> dict:
     """Ask a target every question of `job` about the samples of a shard (number, of how many); returns facts of it.
 
-    Members, non-members and auxiliary samples are all asked about. `answers` is the kind: `residuals` or `gradients`,
-    which names the module of this package that answers, and the folder below `results/` that keeps finished pieces.
+    Members, non-members and auxiliary samples are all asked about, unless the job has a `limit`. `answers` is the kind:
+    `residuals`, `gradients` or `jacobians`, which names the module of this package that answers, and the folder below
+    `results/` that keeps finished pieces.
     """
     kind = importlib.import_module(f"diffmia.passes.{answers}")
     resolved = json.loads(job)
@@ -50,6 +51,8 @@ def run_shard(
     denoiser, description = load_target(spec, target, manifest, device)
     questions = [_QUESTION.validate_python(question) for question in resolved["questions"]]
     roles = roles_of(manifest, spec.auxiliary_half)
+    if "limit" in resolved:
+        roles = first_of_each_side(roles, resolved["limit"])
     chosen = _samples(open_images(images), pd.read_parquet(samples), roles, shard)
     hashes = {
         "schema_version": SCHEMA_VERSION,
@@ -79,6 +82,11 @@ def merge_facts(metas: list[Path]) -> dict:
     same = ("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample")
     devices = " + ".join(sorted({fact["device"] for fact in facts}))
     return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed
+
+
+def first_of_each_side(roles: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
+    """The `limit` members and the `limit` non-members with the lowest ids, and no others, of ids by role."""
+    return {role: np.sort(roles[role])[:limit] for role in ("member", "non_member")}
 
 
 def _samples(images: np.ndarray, table: pd.DataFrame, roles: dict[str, np.ndarray], shard: tuple[int, int]) -> Samples:

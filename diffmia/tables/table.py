@@ -26,11 +26,14 @@ class TableInputs:
     manifests : dict
         Split manifests by (split id, run seed).
     config : Config
+    duplicates : dict
+        Near-duplicates between members and non-members by (split id, run seed), of a table that shows them.
     """
 
     metrics: pd.DataFrame
     manifests: dict[tuple[str, int], dict[str, Any]]
     config: Config
+    duplicates: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

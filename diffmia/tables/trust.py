@@ -30,7 +30,7 @@ def fill(inputs: TableInputs) -> Table:
     cells = pd.DataFrame([_printed(row, config) for row in data.itertuples()])
     rows = inputs.metrics[inputs.metrics["attack"].isin(data["attack"]) & inputs.metrics["target"].isin(data["target"])]
     title = caption(_TITLE, data["attack"].unique(), config)
-    remarks = _notes(rows, data, config)
+    remarks = [*_notes(rows, data, config), *_duplicates(inputs)]
     return Table("trust", title, cells, data, remarks, text_columns=2 + len(COLUMNS))
 
 
@@ -40,10 +40,10 @@ def excess(metrics: pd.DataFrame, config: Config) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns target, attack, variant (base, oms); value, ci_low, ci_high and std_over_seeds (AUC, percent); blind and
-        excess (the best blind AUC, and the AUC less that), the same of TPR at 1 % FPR (tpr, blind_tpr, excess_tpr);
-        null, null_low, null_high and null_contains_chance (of the control, family-wise; the first seed that does not
-        contain chance, if any); reliable and flags.
+        Columns target, attack, variant (base, oms); value, ci_low, ci_high and std_over_seeds (AUC, percent); blind (the
+        best blind AUC) and excess (the AUC less that, or less chance if that is higher), and of TPR at 1 % FPR tpr,
+        blind_tpr and excess_tpr; control, null, null_low, null_high and null_contains_chance (of the control,
+        family-wise; the first seed that does not contain chance, if any); reliable and flags.
     """
     keys = ["target", "attack", "variant"]
     rows = over_seeds(metrics[metrics["metric"].isin(_METRICS) & metrics["variant"].isin(["base", "oms"])])
@@ -56,9 +56,9 @@ def excess(metrics: pd.DataFrame, config: Config) -> pd.DataFrame:
     table = table.merge(tprs[[*keys, "tpr"]], how="left", on=keys)
     blind = table[table["attack"].map(lambda id_: specs[id_].access == "blind").astype(bool)]
     best = blind.groupby("target")[["value", "tpr"]].max().reindex(table["target"])
-    for name, column in (("", "value"), ("_tpr", "tpr")):
+    for name, column, chance in (("", "value", 50.0), ("_tpr", "tpr", 1.0)):
         table[f"blind{name}"] = best[column].to_numpy()
-        table[f"excess{name}"] = table[column] - table[f"blind{name}"]
+        table[f"excess{name}"] = table[column] - table[f"blind{name}"].clip(lower=chance)
     control_of = {target: next(iter(config.null_targets(target)), None) for target in config.run.targets}
     nulls = family_wise(metrics, config.controls, config.evaluation.confidence)
     nulls = nulls.sort_values("contains_chance", kind="stable").drop_duplicates(keys)
@@ -99,7 +99,8 @@ def _printed(row: Any, config: Config) -> dict[str, str]:
 def _notes(rows: pd.DataFrame, data: pd.DataFrame, config: Config) -> list[str]:
     found = [
         "Percent. Best blind: the highest AUC of the run's blind baselines on the same samples. Excess: the AUC less "
-        "that, and the same of TPR at 1 % FPR; what is left of an attack when what needs no model is taken away.",
+        "that, or less 50 where that is higher, and the same of TPR at 1 % FPR, whose chance is 1; what is left of an "
+        "attack when what needs no model is taken away.",
         "Null control: the same attack on a model that was trained on neither set, with its family-wise interval as in "
         "table null_control; NO where it does not contain 50, which is chance. n/a: the target has no null control "
         "(null_targets), or the attack asks no model.",
@@ -115,6 +116,23 @@ def _notes(rows: pd.DataFrame, data: pd.DataFrame, config: Config) -> list[str]:
     if not _any_blind(data["attack"], config):
         found.append("The run has no blind baseline, so nothing says that the two sets differ in membership alone.")
     return found + flag_notes(rows) + threat_model_notes(data["attack"].unique(), config)
+
+
+def _duplicates(inputs: TableInputs) -> list[str]:
+    """How many members have a near-duplicate among the non-members, by split and seed."""
+    spec, found = inputs.config.duplicates, []
+    for (split, seed), pairs in inputs.duplicates.items():
+        members = inputs.manifests[split, seed]["counts"]["member"]
+        found.append(
+            f"{pairs['member'].nunique()} of {members:,} members in split {split}, seed {seed}, "
+            f"{pairs['exact'].sum()} pairs being equal"
+        )
+    if not found:
+        return []
+    return [
+        f"Near-duplicates of members among non-members (difference hashes {spec.bits} bits of 64 apart at most, and "
+        f"pixels {spec.rms:g} of 255 grey levels, root mean square): {'; '.join(found)}."
+    ]
 
 
 def _any_blind(attacks: Iterable[str], config: Config) -> bool:

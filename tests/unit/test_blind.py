@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from scipy.stats import skew
 from sklearn.datasets import load_digits
 
+from diffmia.attacks.blind import BlindCNN, BlindStatistics
 from diffmia.blind import STANDARD_ERROR_FACTOR, cross_validation
 from diffmia.blind.cnn import cnn_scores
 from diffmia.blind.cross_validation import fold_numbers, out_of_fold
 from diffmia.blind.duplicates import difference_hash, near_duplicates
+from diffmia.blind.duplicates_stage import find_duplicates
+from diffmia.blind.spec import DuplicatesSpec
+from diffmia.blind.stage import score_blindly
 from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names, statistics_scores
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test
+from diffmia.scoring import read_scores
 
 FOLDS = 5
 
@@ -313,3 +320,83 @@ def test_of_a_smaller_image_only_its_own_differences_are_hashed(digits):
 def test_images_of_different_shapes_are_not_compared():
     with pytest.raises(ValueError, match="shapes must agree"):
         near_duplicates(np.zeros((1, 1, 8, 8), dtype=np.uint8), np.zeros((1, 1, 9, 9), dtype=np.uint8), 0)
+
+
+class TestClassBalancedSplits:
+    """The number of members of each class is fixed, so what one fold has more of the others have less of."""
+
+    CLASSES = np.repeat(np.arange(10), 40)
+
+    def auc(self, seed, classes):
+        """Of a classifier that knows nothing but how often each class was a member in the other folds."""
+        generator = np.random.default_rng(seed)
+        member = np.zeros(400, dtype=bool)
+        for class_ in range(10):
+            member[generator.choice(np.flatnonzero(class_ == self.CLASSES), 10, replace=False)] = True
+
+        def frequencies(train, labels, judged, _):
+            rates = np.array([labels[self.CLASSES[train] == class_].mean() for class_ in range(10)])
+            return -rates[self.CLASSES[judged]]
+
+        scores = out_of_fold(frequencies, member, FOLDS, seed, classes)
+        return 50 + 100 * auc_test(scores[member], scores[~member]).delta
+
+    def test_folds_that_share_out_the_classes_leave_nothing_to_be_wrong_about(self):
+        without = np.mean([self.auc(seed, None) for seed in range(20)])
+        within = np.mean([self.auc(seed, self.CLASSES) for seed in range(20)])
+        assert without < 47
+        assert abs(within - 50) < 1
+
+    def test_each_fold_has_its_share_of_the_members_of_a_class(self):
+        member = np.tile(np.arange(40) < 10, 10)
+        fold_of = fold_numbers(member, FOLDS, 0, self.CLASSES)
+        for class_ in range(10):
+            counts = np.bincount(fold_of[member & (class_ == self.CLASSES)], minlength=FOLDS)
+            assert counts.tolist() == [2] * FOLDS
+
+    def test_classes_too_small_to_share_out_are_taken_together(self):
+        member, singles = np.arange(40) < 20, np.arange(40)
+        assert np.bincount(fold_numbers(member, FOLDS, 0, singles)[member]).tolist() == [4] * FOLDS
+
+
+class TestStages:
+    """From images and a split to score files and pairs, as the workflow calls them."""
+
+    @pytest.fixture
+    def split(self, tmp_path):
+        images = np.random.default_rng(0).integers(0, 200, (60, 1, 9, 9), dtype=np.uint8)
+        images[41] = images[3]
+        images[42] = images[5] + (np.arange(81).reshape(1, 9, 9) % 2).astype(np.uint8)
+        np.save(tmp_path / "images.npy", images)
+        pd.DataFrame({"sample_id": range(60), "label": np.arange(60) % 3}).to_parquet(tmp_path / "samples.parquet")
+        roles = {"member": list(range(20)), "non_member": list(range(30, 60)), "auxiliary": list(range(20, 30))}
+        manifest = {"dataset": "d", "seed": 1, "split_hash": "s" * 64, "dataset_hash": "d" * 64, **roles}
+        (tmp_path / "split.json").write_text(json.dumps(manifest))
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            BlindStatistics(family="blind_statistics", label="S", folds=4),
+            BlindCNN(family="blind_cnn", label="C", folds=2, epochs=1),
+        ],
+        ids=lambda spec: spec.family,
+    )
+    def test_every_judged_sample_has_a_score_and_no_other(self, spec, split):
+        files = [split / name for name in ("images.npy", "samples.parquet", "split.json", "scores.parquet")]
+        facts = score_blindly(spec, "blind", 7, *files, torch.device("cpu"))
+        scores = read_scores(files[-1], "s" * 64)
+        assert scores["sample_id"].tolist() == [*range(20), *range(30, 60)]
+        assert scores["member"].tolist() == [True] * 20 + [False] * 30
+        assert scores["oms"].isna().all()
+        ids, member = scores["sample_id"].to_numpy(), scores["member"].to_numpy(bool)
+        again = spec.score(np.load(files[0])[ids], member, ids % 3, 7, torch.device("cpu"))
+        np.testing.assert_allclose(scores["base"], again, rtol=1e-5)
+        assert facts["seconds_learning"]["base"] > 0
+
+    def test_pairs_are_of_sample_ids(self, split):
+        spec = DuplicatesSpec(bits=2, rms=2)
+        found = find_duplicates(spec, split / "images.npy", split / "split.json", split / "pairs.csv")
+        pairs = pd.read_csv(split / "pairs.csv")
+        assert pairs[["member", "non_member", "exact"]].to_numpy().tolist() == [[3, 41, True], [5, 42, False]]
+        assert (found["pairs"], found["exact"]) == (2, 1)

@@ -28,7 +28,7 @@ SHIPPED = AS_SHIPPED | {
 }
 ABSENT = object()
 
-TOP = "Accepted: run, device, datasets, splits, targets, attacks, evaluation"
+TOP = "Accepted: run, device, datasets, splits, targets, attacks, duplicates, evaluation"
 MODEL = "Accepted: channels, layers_per_block, attention, dropout, norm_groups"
 NULL = [f"{id_}__null" for id_, of in SHIPPED["targets"].items() if "null_targets" in of]
 TARGETS = "Defined: " + ", ".join([*SHIPPED["targets"], *NULL])
@@ -403,6 +403,11 @@ class TestStudies:
 
     def test_their_timesteps_ascend(self):
         assert "[70, 50] is not ascending" in complaint("targets.ddpm_digits.studies", {"timesteps": [70, 50]})
+
+    def test_jacobians_are_taken_up_to_the_last_timestep(self):
+        assert complaint("targets.ddpm_digits.studies", {"jacobian_samples": 1, "jacobian_timesteps": [1000]}) == (
+            "config: targets.ddpm_digits.studies.jacobian_timesteps has 1000: " + BEYOND
+        )
 
     def test_every_attack_can_be_asked_at_them(self):
         assert complaint("targets.ddpm_digits.studies", {"timesteps": [50, 95]}) == (

@@ -22,7 +22,7 @@ from diffmia.config import load_config
 from diffmia.evaluation.metrics import EvaluationSpec, evaluate
 from diffmia.evaluation.roc import auc, roc_curve
 from diffmia.evaluation.thresholds import attack_success_rate
-from diffmia.figures import cost, roc, score_distribution, training_loss
+from diffmia.figures import FIGURES, cost, roc, score_distribution, training_loss
 from diffmia.figures.attacks import ShownAttack, colour_of
 from diffmia.figures.corrections import corrections, threshold_draws
 from diffmia.figures.figure import FigureData, save
@@ -556,3 +556,8 @@ def test_same_numbers_same_bytes(draw, tmp_path: Path):
         assert first.startswith(magic)
         assert first == (tmp_path / f"second{suffix}").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["first.pdf", "first.png", "second.pdf", "second.png"]
+
+
+def test_the_report_says_something_of_every_figure():
+    captions = (Path(__file__).parents[2] / "rules/captions/figure.rst").read_text()
+    assert set(re.findall(r'^"(\w+)": "', captions, re.MULTILINE)) == set(FIGURES)

@@ -712,6 +712,12 @@ class TestTrust:
         assert controls.loc["+OMS", "Contains 50"] == "NO"
         assert shown["+OMS"] == f"{controls.loc['+OMS', 'AUC']} NO"
 
+    def test_members_that_look_like_non_members_are_counted(self):
+        pairs = pd.DataFrame({"member": [3, 3, 5], "non_member": [7, 8, 9], "exact": [True, False, False]})
+        shown = TableInputs(self.MEASURED.metrics, self.MEASURED.manifests, self.CONFIG, {("halves", 0): pairs})
+        assert trust.fill(shown).notes[-1].endswith("2 of 250 members in split halves, seed 0, 1 pairs being equal.")
+        assert "Near-duplicates" not in " ".join(trust.fill(self.MEASURED).notes)
+
     def test_without_a_baseline_it_says_so(self):
         chosen = config(attacks=("naive",))
         table = trust.fill(inputs(chosen, rows("one", "naive", "auc", 70.0, 80.0)))

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from diffmia.errors import DiffmiaError
-from diffmia.models.networks.uvit import UViT, UViTDenoiser, load_state, load_uvit, read_checkpoint, save_uvit
+from diffmia.models.networks.checkpoints import load_state, read_checkpoint
+from diffmia.models.networks.uvit import UViT, UViTDenoiser, load_uvit, save_uvit
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.schedules import DiscreteSchedule
 
@@ -344,7 +345,7 @@ def test_weights_of_another_size_are_refused_in_one_sentence():
     with pytest.raises(DiffmiaError) as wider:
         load_state(network, uvit(TINY | {"width": 16}).state_dict(), "w.pth")
     assert str(wider.value) == (
-        "w.pth does not fit the U-ViT that it is meant for: it has another shape of pos_embed ((1, 5, 16) there, "
+        "w.pth does not fit the network that it is meant for: it has another shape of pos_embed ((1, 5, 16) there, "
         "(1, 5, 8) in the network), patch_embed.proj.weight ((16, 1, 2, 2) there, (8, 1, 2, 2) in the network), "
         "patch_embed.proj.bias ((16,) there, (8,) in the network) and 38 more; give the network the sizes that the "
         "weights were trained with"

@@ -22,15 +22,37 @@ ONCE = dict.fromkeys(
     [
         "download_dataset",
         "prepare_dataset",
-        "build_split",
         "aggregate_metrics",
         "aggregate_cost",
     ],
     1,
 )
-# 7 attacks that read residuals and 10 that learn, on a target and its null control; 9 tables; 5 figures of the target
-EACH = {"train_target": 2, "ask_target": 4, "merge_answers": 4, "score_attack": 14, "learn_attack": 20}
-WHOLE = ONCE | EACH | {"evaluate_scores": 34, "render_table": 9, "plot_figure": 5}
+# a DDPM and its null control: 7 attacks that read residuals and 10 that learn; and 2 that are blind on the DDPM alone
+DDPM = {
+    "build_split": 1,
+    "find_duplicates": 1,
+    "train_target": 2,
+    "ask_target": 4,
+    "merge_answers": 4,
+    "score_attack": 14,
+}
+DDPM |= {"learn_attack": 20, "score_blind": 2, "evaluate_scores": 36}
+UVIT = {
+    "build_split": 1,
+    "find_duplicates": 1,
+    "train_target": 1,
+    "ask_target": 1,
+    "merge_answers": 1,
+    "score_attack": 8,
+}
+UVIT |= {"learn_attack": 1, "score_blind": 2, "evaluate_scores": 11}
+WHOLE = {
+    # 14 figures of each target, and a Jacobian pass of each for one of them
+    "default": ONCE
+    | {rule: DDPM[rule] + UVIT[rule] for rule in DDPM}
+    | {"ask_target": 4 + 1 + 2, "merge_answers": 4 + 1 + 2, "render_table": 12, "plot_figure": 28},
+    "smoke": ONCE | DDPM | {"render_table": 12, "plot_figure": 5},  # its target has no studies
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +62,24 @@ def shipped(tmp_path_factory):
 
 
 def test_the_default_plan(shipped):
-    assert shipped.plan("--resources", "gpu=2") == WHOLE
+    assert shipped.plan("--resources", "gpu=2") == WHOLE["default"]
 
 
 @pytest.mark.parametrize(("platform", "preset"), list(product(PLATFORMS, PRESETS)))
 def test_every_platform_takes_every_preset(shipped, platform, preset):
-    assert shipped.plan("--profile", f"profiles/{platform}", "--workflow-profile", f"profiles/{preset}") == WHOLE
+    assert (
+        shipped.plan("--profile", f"profiles/{platform}", "--workflow-profile", f"profiles/{preset}") == WHOLE[preset]
+    )
 
 
 def test_shards_and_seeds_multiply_jobs(shipped, tmp_path):
     overrides = tmp_path / "more.yaml"
     overrides.write_text("run: {seeds: [0, 1]}\ntargets: {ddpm_digits: {shards: 3}}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    assert plan["train_target"] == 2 * 2
-    assert plan["ask_target"] == 2 * 4 * 3
-    assert plan["merge_answers"] == 2 * 4
-    assert plan["evaluate_scores"] == 2 * 34
+    assert plan["train_target"] == 2 * 3
+    assert plan["ask_target"] == 2 * (5 * 3 + 2)
+    assert plan["merge_answers"] == 2 * 7
+    assert plan["evaluate_scores"] == 2 * 47
 
 
 @pytest.mark.parametrize(
@@ -72,7 +96,7 @@ def test_shards_and_seeds_multiply_jobs(shipped, tmp_path):
 )
 def test_stages_by_name_end_with_their_own_rule(shipped, stage, last):
     plan = shipped.plan(stage)
-    order = list(WHOLE)
+    order = list(WHOLE["default"])
     assert last in plan
     if stage in ("targets", "residuals", "gradients", "scores"):
         assert "evaluate_scores" not in plan
@@ -91,8 +115,8 @@ def test_only_selected_gradients_are_asked_for(shipped, tmp_path):
     overrides = tmp_path / "less.yaml"
     overrides.write_text("run: {name: less, attacks: [pia, quantile], tables: [table1], figures: [roc]}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    assert plan["ask_target"] == plan["merge_answers"] == 2
-    assert plan["learn_attack"] == 2
+    assert plan["ask_target"] == plan["merge_answers"] == 3  # the DDPM, its null control and the U-ViT
+    assert plan["learn_attack"] == 3
 
 
 def test_an_attack_that_learns_takes_a_card_if_it_can_use_one():

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 import math
-import pickle
-from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.models.networks.checkpoints import load_state, read_checkpoint
 from diffmia.schedules import Schedule
 
 INITIAL_STD = 0.02  # of the truncated normal that linear layers and the position embedding start from
-NAMED = 3  # weights that an error names; there may be hundreds
 WEIGHTS = "model.safetensors"
-READERS = {".pth": partial(torch.load, map_location="cpu", weights_only=True), ".safetensors": load_file}
 
 
 def time_embedding(time: Tensor, width: int) -> Tensor:
@@ -213,68 +210,3 @@ def load_uvit(folder: Path, schedule: Schedule) -> UViTDenoiser:
     uvit = UViT(**json.loads((folder / "config.json").read_text()))
     load_state(uvit, read_checkpoint(folder / WEIGHTS), str(folder / WEIGHTS))
     return UViTDenoiser(uvit, schedule)
-
-
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The state dict in a `.pth` file of torch.save or in a `.safetensors` file, on the CPU; no code in it is run.
-
-    Raises
-    ------
-    DiffmiaError
-        If the file cannot be read, or if it holds anything else than tensors under their names.
-    """
-    path = Path(path)
-    wanted = "give the weights alone, as torch.save(model.state_dict(), path) or safetensors write them"
-    if path.suffix not in READERS:
-        raise DiffmiaError(f"checkpoint {path} is neither a .pth nor a .safetensors file; {wanted}")
-    try:
-        state = READERS[path.suffix](path)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise DiffmiaError(f"cannot read checkpoint {path}: {error.strerror or error}; correct its path") from error
-    except pickle.UnpicklingError as error:
-        raise DiffmiaError(
-            f"checkpoint {path} holds more than tensors, and reading that could run code of its author; {wanted}"
-        ) from error
-    except Exception as error:  # what a damaged file leads to may be an error of any kind
-        raise DiffmiaError(f"checkpoint {path} is damaged or no {path.suffix} file; download it again") from error
-    if not isinstance(state, dict):
-        raise DiffmiaError(f"checkpoint {path} holds a {type(state).__name__}, not a dict of tensors; {wanted}")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, Tensor):
-            kind = type(value).__name__
-            raise DiffmiaError(
-                f"checkpoint {path}: under {name!r} is a value of type {kind}, no named tensor; {wanted}"
-            )
-    return dict(state)
-
-
-def load_state(uvit: UViT, state: dict[str, Tensor], where: str) -> None:
-    """Give `uvit` the weights in `state`, which are all of its own and no others; `where` they are from, for errors.
-
-    Raises
-    ------
-    DiffmiaError
-        If names or shapes differ; the network is left as it was.
-    """
-    own = uvit.state_dict()
-    differ = [
-        f"{name} ({tuple(state[name].shape)} there, {tuple(own[name].shape)} in the network)"
-        for name in own
-        if name in state and state[name].shape != own[name].shape
-    ]
-    wrong = {
-        "lacks": [name for name in own if name not in state],
-        "has unknown": [name for name in state if name not in own],
-        "has another shape of": differ,
-    }
-    if said := [f"{how} {_first(names)}" for how, names in wrong.items() if names]:
-        raise DiffmiaError(
-            f"{where} does not fit the U-ViT that it is meant for: it {', '.join(said)}; give the network the sizes "
-            "that the weights were trained with"
-        )
-    uvit.load_state_dict(state)
-
-
-def _first(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
