@@ -40,7 +40,7 @@ def excess(metrics: pd.DataFrame, config: Config) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns target, attack, variant (base, oms); value, ci_low, ci_high and std_over_seeds (AUC, percent); blind (the
+        Columns target, attack, variant (base, oms); value, ci_low, ci_high, std_over_seeds (AUC, percent); blind (the
         best blind AUC) and excess (the AUC less that, or less chance if that is higher), and of TPR at 1 % FPR tpr,
         blind_tpr and excess_tpr; control, null, null_low, null_high and null_contains_chance (of the control,
         family-wise; the first seed that does not contain chance, if any); reliable and flags.
