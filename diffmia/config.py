@@ -24,6 +24,7 @@ from diffmia.errors import DiffmiaError
 from diffmia.evaluation.rows import ROC
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
+from diffmia.iterations import PICARD
 from diffmia.models.base import ImportedTarget, TargetSpec
 from diffmia.spec import Spec, union_of
 from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
@@ -159,9 +160,13 @@ class Config(Spec):
 
 
 def studied_attacks(config: Config, target: str) -> dict[str, ResidualAttack]:
-    """Attacks that figures of the timestep and of convergence show, by id: defined, and no other reading of one."""
+    """Attacks that figures of the timestep and of convergence show, by id: defined, and no other reading of one.
+
+    Of those that go on by another iteration than Picard's there is no more than the second iterate to show.
+    """
     specs = {id_: config.attacks[id_] for id_ in config.done_on(target, config.attacks_of(ResidualAttack))}
-    return {id_: spec for id_, spec in specs.items() if spec.reading_of is None and config.refusal(id_, target) is None}
+    shown = {id_: spec for id_, spec in specs.items() if spec.reading_of is None and spec.iteration == PICARD}
+    return {id_: spec for id_, spec in shown.items() if config.refusal(id_, target) is None}
 
 
 def load_config(raw: dict[str, Any]) -> Config:

@@ -82,7 +82,7 @@ def test_a_model_that_is_taken_in_scores_as_where_it_was_trained(with_images):
 def test_a_uvit_in_continuous_time_trained_here_and_taken_in(with_images):
     """From images to the paper's table, and again from nothing but the state dict of what was trained."""
     project = with_images
-    attacks = ["naive", "secmi", "pia", "pian", "pia_sde", "pia_init1", "secmi_init1"]
+    attacks = ["naive", "pia", "pia_sde", "secmi_init1"]
     training = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-3, "ema_decay": 0.9, "checkpoint_epochs": [2]}
     config = project.config
     tables = ["table1", "table4", "first_query"]
@@ -96,10 +96,10 @@ def test_a_uvit_in_continuous_time_trained_here_and_taken_in(with_images):
     done = project.snakemake()
     assert done.returncode == 0, done.stdout
     empty, table, readings = ((project.folder / f"results/tables/{name}.md").read_text() for name in tables)
-    assert [label in table for label in ("NA", "SecMI", "PIA", "PIAN", "PIA (Eq. 14)")] == [True] * 4 + [False]
+    assert [label in table for label in ("NA", "PIA", "PIA (Eq. 14)")] == [True, True, False]
     assert "PIA with one more step is not in the paper's table." in table
     assert "no target that belongs in this table" in empty
-    assert all(label in readings for label in ("PIA (Eq. 14)", "PIA (first query at 1)", "SecMI (first query at 1)"))
+    assert all(label in readings for label in ("PIA (Eq. 14)", "SecMI (first query at 1)"))
     trained = scores(project, "mine")
     folder = project.folder / "results/targets/mine/seed0"
     assert (folder / "checkpoints/epoch0002/uvit/model.safetensors").exists()
@@ -110,11 +110,3 @@ def test_a_uvit_in_continuous_time_trained_here_and_taken_in(with_images):
     done = project.snakemake("scores")
     assert done.returncode == 0, done.stdout
     pd.testing.assert_frame_equal(scores(project, "taken_in"), trained)
-
-    # the wrong size is refused, in words
-    config["targets"]["taken_in"]["model"] = SMALL_UVIT | {"width": 32}
-    project.config = config
-    done = project.snakemake("targets")
-    assert done.returncode != 0
-    assert "weights.pth" in done.stdout
-    assert "(16," in done.stdout

@@ -401,6 +401,13 @@ class TestStudies:
         assert len(sweep) == 11
         assert count_evaluations([attack.probe(t) for attack in attacks for t in sweep]) == 82
 
+    def test_attacks_by_another_iteration_are_asked_and_not_studied(self):
+        raw = changed("attacks.naive_anderson", AS_SHIPPED["attacks"]["naive"] | {"t": 100, "iteration": "anderson-1"})
+        names = [q.name for q in questions_of(load_config(raw), "residuals", "ddpm_digits")]
+        assert "gaussian.t100.anderson-1" in names
+        assert not [name for name in names if name.startswith("gaussian.t250") and "anderson" in name]
+        assert "there is no iteration 'newton'" in complaint("attacks.naive.iteration", "newton")
+
     def test_their_timesteps_ascend(self):
         assert "[70, 50] is not ascending" in complaint("targets.ddpm_digits.studies", {"timesteps": [70, 50]})
 

@@ -100,7 +100,7 @@ def test_norms_are_those_of_the_map_at_each_iterate(model, columns, samples):
 def test_batch_size_changes_no_number(batch_size, model, columns, samples):
     again = ModelPass(model, PROBES, answer, SEED, batch_size, CPU).block(samples.images, samples.ids, PROBES)
     for name, values in columns.items():
-        np.testing.assert_allclose(again[name], values, rtol=1e-6)
+        np.testing.assert_allclose(again[name], values, rtol=1e-4)
 
 
 def test_a_question_costs_at_most_what_it_says(samples):
@@ -119,7 +119,7 @@ def test_the_table_has_a_number_for_each_norm(samples, tmp_path):
     table = pq.read_table(tmp_path / "table.parquet").to_pandas()
     expected = answer(tiny_uvit(), samples.images[samples.ids], samples.ids, PROBES, SEED, CPU)
     for name, values in expected.items():
-        np.testing.assert_allclose(table[name], values, rtol=1e-6)
+        np.testing.assert_allclose(table[name], values, rtol=1e-4)
 
 
 @pytest.mark.parametrize("probe", [*PROBES, Probe(start="gaussian", t=50)])
