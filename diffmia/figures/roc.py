@@ -47,7 +47,7 @@ def draw_roc_log(data: FigureData) -> Figure:
 
 
 def _panel(data: FigureData) -> tuple[Figure, Axes]:
-    figure = new_figure(8.6, 4.8)
+    figure = new_figure(8.6, max(4.8, 0.6 + 0.5 * len(data.attacks)))  # two lines of the legend for each
     figure.suptitle(data.heading(data.seeds))
     axes = figure.add_subplot(xlabel="False positive rate", ylabel="True positive rate")
     return figure, axes
