@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def open_images(path: Path) -> np.ndarray:
@@ -22,6 +24,8 @@ def to_unit_range(images: np.ndarray) -> Tensor:
     TypeError
         If the images are not uint8: another range would shift every score without a word.
     """
+    import torch  # here, so that jobs that only look at images need none
+
     if images.dtype != np.uint8:
         raise TypeError(f"images are {images.dtype}; the inputs file holds uint8 in 0..255")
     return torch.from_numpy(np.array(images)).float() / 127.5 - 1

@@ -15,7 +15,7 @@ from diffmia.config import load_config
 REPOSITORY = Path(__file__).parents[2]
 
 TRAINING_CODE = ("diffmia.training", "diffmia.models.ddpm_unet", "diffmia.models.uvit")
-TRAINING_PINNED = (1, "00c4e444116910ec")
+TRAINING_PINNED = (1, "63f1dc12fd9dd54c")
 
 PACKAGE = {
     "__init__": "",

@@ -1,6 +1,8 @@
 """Pins: what `make run` installs, what conda would build, and what the project needs are one list."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -46,3 +48,17 @@ def test_an_environment_has_the_locks_versions(path):
     assert [requirement for requirement in pip if not PIN.fullmatch(requirement)] == []
     assert pins(pip).items() <= LOCK.items()
     assert "python =3.11" in dependencies
+
+
+def test_jobs_of_the_analysis_environment_import_no_torch():
+    """It has none; and the import would take longer than most of these jobs."""
+    rules = re.split(r"^rule ", "\n".join(path.read_text() for path in REPOSITORY.glob("rules/*.smk")), flags=re.M)
+    scripts = [re.search(r"scripts/(\w+\.py)", rule)[1] for rule in rules if "envs/analysis.yaml" in rule]
+    assert len(scripts) >= 9
+    texts = [(REPOSITORY / "scripts" / name).read_text() for name in scripts]
+    modules = sorted(
+        {module for text in texts for module in re.findall(r"^\s+from (diffmia\.[\w.]+) import", text, re.M)}
+    )
+    assert "diffmia.blind.duplicates_stage" in modules
+    code = f"import sys, {', '.join(modules)}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0
