@@ -1,4 +1,4 @@
-"""How strongly a map f contracts: the spectral norm of its Jacobian, and the ratios of successive residuals.
+"""How strongly a map f contracts: the spectral norm of its Jacobian.
 
 Near a fixed point where the Jacobian J of f has a spectral norm below 1, Picard's iteration converges, and its
 residuals shrink at least by that factor a step (Banach).
@@ -88,12 +88,3 @@ def _unit(rows: Tensor) -> Tensor:
     """Each row of length 1; rows of zeros stay so."""
     length = _length(rows).reshape(-1, *(1,) * (rows.dim() - 1))
     return (rows / torch.where(length > 0, length, 1)).to(rows.dtype)
-
-
-def contraction_ratios(residual_norms: Tensor) -> Tensor:
-    """||delta^{n+1}|| / ||delta^n|| (B, n - 1) of the norms (B, n) of successive residuals delta^n = e^n - e^{n-1}.
-
-    0 after 0 has the ratio 0, for the search has arrived; anything else after 0 has infinity.
-    """
-    before, after = residual_norms[:, :-1], residual_norms[:, 1:]
-    return after / torch.where((before == 0) & (after == 0), 1, before)

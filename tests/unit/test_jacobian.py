@@ -9,7 +9,7 @@ from torch.func import jacrev, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from diffmia.denoiser import Denoiser
-from diffmia.jacobian import contraction_ratios, spectral_norms
+from diffmia.jacobian import spectral_norms
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.noise_search import search_map
 from diffmia.schedules import DiscreteSchedule
@@ -164,18 +164,3 @@ def test_unet_with_attention(attentive_unet):
     torch.testing.assert_close(result.norms, of_dense_jacobian(f, epsilon), rtol=1e-3, atol=0)
     assert (result.change < 1e-5).all()
     assert all(parameter.grad is None for parameter in attentive_unet.parameters())
-
-
-def test_ratios_of_an_affine_map_are_its_factor():
-    factor = torch.tensor([0.1, 0.5, 2.0], dtype=torch.float64)[:, None]
-    x = [normal(3, 7)]
-    for _ in range(5):
-        x.append(1 + factor * (x[-1] - 1))
-    norms = torch.stack(x, 1).diff(dim=1).norm(dim=2)
-    torch.testing.assert_close(contraction_ratios(norms), factor.expand(3, 4))
-
-
-def test_ratios_of_a_search_that_has_arrived():
-    norms = torch.tensor([[2.0, 1.0, 0.0, 0.0], [0.0, 0.0, 3.0, 0.0]])
-    expected = torch.tensor([[0.5, 0.0, 0.0], [0.0, float("inf"), 0.0]])
-    assert torch.equal(contraction_ratios(norms), expected)
