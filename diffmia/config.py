@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, StringConstraints, ValidationError, 
 import diffmia.attacks
 import diffmia.datasets
 import diffmia.models
-from diffmia.attacks.base import AttackSpec, beyond_the_last
+from diffmia.attacks.base import AttackSpec, TableAttack, beyond_the_last
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.blind.spec import DuplicatesSpec
 from diffmia.config_errors import explain
@@ -26,6 +26,7 @@ from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
 from diffmia.iterations import PICARD
 from diffmia.models.base import ImportedTarget, TargetSpec
+from diffmia.relatives import checkpoint_ids, null_ids, with_relatives
 from diffmia.spec import Spec, union_of
 from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
 from diffmia.studies import StudiesSpec
@@ -40,7 +41,7 @@ AnyTarget = union_of(diffmia.models, TargetSpec, "family")
 AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
 
 PUBLISHED = Path(__file__).with_name("published")
-NULL = "__null"  # between a target's id and the number of a null target
+ALL_RESIDUAL_ATTACKS = "residuals"  # file of the scores of all attacks that only read the residual table
 SCHEMA_PATH = Path(__file__).with_name("config.schema.json")
 
 
@@ -86,15 +87,32 @@ class Config(Spec):
 
     @property
     def controls(self) -> list[str]:
-        """Ids of the null controls of the run's targets: those of the first null target of each."""
-        nulls = [null for target in self.run.targets for null in self.null_targets(target)[:1]]
-        return [null for null in dict.fromkeys(nulls) if null not in self.run.targets]
+        """Ids of the null controls of the run's targets, on which some of its attacks are done."""
+        found = [control for target in self.run.targets for control in self.controls_of(target)]
+        found = [control for control in dict.fromkeys(found) if control not in self.run.targets]
+        return [control for control in found if self.done_on(control, self.run.attacks)]
+
+    def controls_of(self, target: str) -> list[str]:
+        """Ids of a target's null controls: its first null target, and itself before training where that is kept."""
+        like = self.targets[target].relative_of or target
+        untrained = checkpoint_ids(like, self.targets[like]).get(0)
+        return [*self.null_targets(target)[:1], *([] if untrained is None else [untrained])]
 
     def null_targets(self, target: str) -> list[str]:
         """Ids of the targets like `target` that saw no member; of such a one the same."""
+        like = self.targets[target].relative_of or target
+        return null_ids(like, self.targets[like])
+
+    def checkpoints(self, target: str) -> dict[int, str]:
+        """Ids of a target at several epochs of its training, the last of which is itself; none if only that is kept."""
         spec = self.targets[target]
-        like = target if spec.auxiliary_half is None else target.rpartition(NULL)[0]
-        return [f"{like}{NULL}{i or ''}" for i in range(spec.null_targets)]
+        earlier = {} if spec.relative_of is not None else checkpoint_ids(target, spec)
+        return earlier | {spec.training.epochs: target} if earlier else {}
+
+    def trained_as(self, target: str) -> str:
+        """Id of the target whose folder has the weights of `target`: another one's if it is a checkpoint."""
+        spec = self.targets[target]
+        return target if spec.at_epoch is None else spec.relative_of
 
     @property
     def asked_targets(self) -> list[str]:
@@ -118,15 +136,31 @@ class Config(Spec):
     def done_on(self, target: str, attacks: Iterable[str]) -> list[str]:
         """Those of `attacks` that are done on `target`: all but if it names the ones that are.
 
-        Blind baselines ask no model, so they are done on every target but null controls, which add nothing to them.
+        Blind baselines ask no model, so they are done on every target but those that are made from another one. Of a
+        checkpoint only the residuals are asked for.
         """
         spec = self.targets[target]
+        possible = [
+            attack for attack in attacks if spec.at_epoch is None or isinstance(self.attacks[attack], TableAttack)
+        ]
+        blind = {attack for attack in possible if self.attacks[attack].access == "blind"}
         return [
             attack
-            for attack in attacks
-            if (spec.attacks is None or attack in spec.attacks or self.attacks[attack].access == "blind")
-            and (spec.auxiliary_half is None or self.attacks[attack].access != "blind")
+            for attack in possible
+            if (spec.relative_of is None if attack in blind else spec.attacks is None or attack in spec.attacks)
         ]
+
+    def table_attacks(self, target: str) -> dict[str, tuple[TableAttack, int]]:
+        """Attacks, by id and with their timesteps, that only read residuals and are *defined* for `target`.
+
+        Selected or not: like its residuals, its scores do not depend on the selection.
+        """
+        possible = [a for a in self.done_on(target, self.attacks_of(TableAttack)) if self.lack(target, a) is None]
+        return {a: (self.attacks[a], self.timestep(a, target)) for a in possible if self.refusal(a, target) is None}
+
+    def run_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int | None]]:
+        """The run's attacks on `target` by id, with their timesteps."""
+        return {a: (self.attacks[a], self.timestep(a, target)) for of, a in self.pairs if of == target}
 
     def lack(self, target: str, attack: str) -> str | None:
         """What `target` would need for `attack` and has not, or None if it has all."""
@@ -147,8 +181,8 @@ class Config(Spec):
         return size if size is None or self.targets[target].auxiliary_half is None else size - size // 2
 
     def targets_of(self, kind: type[TargetSpec]) -> list[str]:
-        """Ids of the targets that are trained (`TrainedTarget`) or imported (`ImportedTarget`)."""
-        return [id_ for id_, spec in self.targets.items() if isinstance(spec, kind)]
+        """Ids of the targets that are trained (`TrainedTarget`) or imported (`ImportedTarget`), without checkpoints."""
+        return [id_ for id_, spec in self.targets.items() if isinstance(spec, kind) and spec.at_epoch is None]
 
     def attacks_of(self, kind: type[AttackSpec]) -> list[str]:
         """Ids of the attacks of a kind, e.g. those that read the residual table (`TableAttack`)."""
@@ -183,25 +217,9 @@ def load_config(raw: dict[str, Any]) -> Config:
         raise DiffmiaError(explain(error, Config)) from error
     _check_definitions(config)
     _check_studies(config)
-    config = _with_null_targets(config)
+    config = config.model_copy(update={"targets": with_relatives(config.targets)})
     _check_run(config)
     return config
-
-
-def _with_null_targets(config: Config) -> Config:
-    """The same with the null targets among the targets, each like the one that asks for it."""
-    targets = dict(config.targets)
-    for id_, spec in config.targets.items():
-        if spec.null_targets and config.splits[spec.split].auxiliary_size() == 0:
-            raise DiffmiaError(
-                f"config: targets.{id_}.null_targets is {spec.null_targets}, and null targets are trained on auxiliary "
-                f"samples, of which split '{spec.split}' has none (auxiliary)"
-            )
-        for half, null in enumerate(config.null_targets(id_)):
-            if null in targets:
-                raise DiffmiaError(f"config: targets.{null} is the name of a null target of '{id_}'; choose another")
-            targets[null] = spec.model_copy(update={"auxiliary_half": half, "published_as": {}, "studies": None})
-    return config.model_copy(update={"targets": targets})
 
 
 def json_schema() -> str:
@@ -226,6 +244,11 @@ def _check_definitions(config: Config) -> None:
         _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
     for id_, target in config.targets.items():
         _known(f"targets.{id_}.split", target.split, config.splits)
+        if target.null_targets and config.splits[target.split].auxiliary_size() == 0:
+            raise DiffmiaError(
+                f"config: targets.{id_}.null_targets is {target.null_targets}, and null targets are trained on "
+                f"auxiliary samples, of which split '{target.split}' has none (auxiliary)"
+            )
         for key, attacks in (("timesteps", target.timesteps), ("attacks", target.attacks or ())):
             for attack in attacks:
                 _known(f"targets.{id_}.{key}", attack, config.attacks)
@@ -236,6 +259,8 @@ def _check_definitions(config: Config) -> None:
     for id_, attack in config.attacks.items():
         if attack.reading_of is not None:
             _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
+        if id_ == ALL_RESIDUAL_ATTACKS:
+            raise DiffmiaError(f"config: attacks.{id_} is the name of the file with several attacks; choose another")
         if (of := id_.removesuffix(ROC)) != id_ and of in config.attacks:
             raise DiffmiaError(f"config: attacks.{id_} is the name of a reading of attack '{of}'; choose another")
 
@@ -271,6 +296,11 @@ def _check_studies(config: Config) -> None:
     for id_, target in config.targets.items():
         studies = target.studies or StudiesSpec()
         where = f"config: targets.{id_}.studies"
+        for quantity, variants in studies.variants.items():
+            for variant in variants.values():
+                _known(f"targets.{id_}.studies.variants.{quantity}", variant, config.targets)
+            if list(variants.values()).count(id_) != 1:
+                raise DiffmiaError(f"{where}.variants.{quantity} must have '{id_}' itself at one value")
         for t, (attack, spec) in itertools.product(studies.timesteps, studied_attacks(config, id_).items()):
             if reason := spec.refuses(target, t, None):
                 raise DiffmiaError(f"{where}.timesteps has {t}, where attack '{attack}' cannot be asked: {reason}")

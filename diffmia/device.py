@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-
-import torch
+from typing import TYPE_CHECKING
 
 from diffmia.errors import DiffmiaError
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,8 @@ def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
     threads : int
         Threads granted; never more are used than the machine has cores.
     """
+    import torch
+
     torch.set_num_threads(max(1, min(threads, available_cores())))
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # scores are strict float32
     available = gpus > 0 and torch.cuda.is_available()
@@ -42,6 +46,10 @@ def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
     return torch.device("cuda")
 
 
-def device_name(device: torch.device) -> str:
-    """What the device is called in provenance and cost."""
+def device_name(device: torch.device | None) -> str:
+    """What the device is called in provenance and cost; `cpu` where nothing was run by torch."""
+    if device is None:
+        return "cpu"
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu x{torch.get_num_threads()}"

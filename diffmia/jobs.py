@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from diffmia import seeds, training_version
-from diffmia.attacks.base import Answers
+from diffmia.attacks.base import Answers, AttackSpec
 from diffmia.code_digest import code_digest
 from diffmia.config import PUBLISHED, Config, studied_attacks
 from diffmia.figures import FIGURES
-from diffmia.figures.attacks import ShownAttack, StudiedAttack
-from diffmia.figures.columns import COLUMNS
+from diffmia.figures.shown import compared_targets, shown_attacks, shown_searches
 from diffmia.models.base import TargetSpec
 from diffmia.probes import JacobianProbe, Question, merge
 from diffmia.spec import Spec
@@ -48,6 +48,8 @@ _NO_PART_OF_A_TARGET = (
     "published_as",
     "shards",
     "null_targets",
+    "relative_of",
+    "at_epoch",
     "batch_size",
     "gradient_batch_size",
 )
@@ -147,23 +149,31 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
         answers=answers,
         target=target,
         definition=_definition(spec, "training"),
+        **({} if spec.at_epoch is None else {"at_epoch": spec.at_epoch}),
         questions=[_plain(question) for question in questions_of(config, answers, target)],
         seed=seeds.child_seed(seed, "noise"),
         **limit,
     )
 
 
-def score_job(config: Config, target: str, attack: str) -> str:
-    """Scores of one attack on one target."""
-    spec = config.attacks[attack]
+def score_job(config: Config, target: str) -> str:
+    """Scores of a target under all attacks that only read its residuals."""
+    attacks = config.table_attacks(target)
     return _job(
-        "score_attack",
-        ["diffmia.scoring", type(spec).__module__],
+        "score_attacks",
+        ["diffmia.scoring", *_modules_of(spec for spec, _ in attacks.values())],
         target=target,
-        attack=attack,
-        spec=spec.model_dump(mode="json", exclude={"label", "reading_of", "t"}),
-        timestep=config.timestep(attack, target),
+        attacks={id_: {"spec": _scored_by(spec), "timestep": t} for id_, (spec, t) in attacks.items()},
     )
+
+
+def _modules_of(specs: Iterable[AttackSpec]) -> list[str]:
+    return sorted({type(spec).__module__ for spec in specs})
+
+
+def _scored_by(spec: AttackSpec) -> dict[str, Any]:
+    """All of an attack's settings but how it is shown; its timestep may be a target's own."""
+    return spec.model_dump(mode="json", exclude={"label", "reading_of", "t"})
 
 
 def learning_job(config: Config, target: str, attack: str, seed: int) -> str:
@@ -174,7 +184,7 @@ def learning_job(config: Config, target: str, attack: str, seed: int) -> str:
         ["diffmia.learning", type(spec).__module__],
         target=target,
         attack=attack,
-        spec=spec.model_dump(mode="json", exclude={"label", "reading_of", "t"}),
+        spec=_scored_by(spec),
         timestep=config.timestep(attack, target),
         seed=seeds.child_seed(seed, "learning"),
     )
@@ -193,18 +203,20 @@ def blind_job(config: Config, target: str, attack: str, seed: int) -> str:
         ["diffmia.blind.stage", type(spec).__module__],
         target=target,
         attack=attack,
-        spec=spec.model_dump(mode="json", exclude={"label", "reading_of", "t"}),
+        spec=_scored_by(spec),
         seed=seeds.child_seed(seed, "blind"),
     )
 
 
-def evaluation_job(config: Config, target: str, attack: str, seed: int) -> str:
-    """Metrics of one attack on one target."""
+def evaluation_job(config: Config, target: str, seed: int) -> str:
+    """Metrics of the run's attacks on one target."""
+    attacks = config.run_attacks(target)
     return _job(
         "evaluate_scores",
-        ["diffmia.evaluation.stage", type(config.attacks[attack]).__module__],
+        ["diffmia.evaluation.stage", *_modules_of(spec for spec, _ in attacks.values())],
         target=target,
-        attack=attack,
+        attacks=list(attacks),  # in the order of their rows
+        settings={id_: {"spec": _scored_by(spec), "timestep": t} for id_, (spec, t) in attacks.items()},
         dataset=config.split_of(target).dataset,
         spec=config.evaluation,
         run_seed=seed,
@@ -230,14 +242,12 @@ def selection_job(config: Config, rule: str, *modules: str, **parts: Any) -> str
     )
 
 
-def table_job(config: Config, table: str) -> str:
-    """A table of the run."""
-    module = TABLES[table].partition(":")[0]
+def tables_job(config: Config) -> str:
+    """The tables of the run: all are made of its metrics, and so change together."""
+    modules = [TABLES[table].partition(":")[0] for table in config.run.tables]
     published = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(PUBLISHED.glob("*.csv")))).hexdigest()
-    shown = {"duplicates": config.duplicates} if table == "trust" else {}
-    return selection_job(
-        config, "render_table", module, "diffmia.tables.stage", table=table, published=published, **shown
-    )
+    parts = {"tables": config.run.tables, "published": published, "duplicates": config.duplicates}
+    return selection_job(config, "render_tables", "diffmia.tables.stage", *modules, **parts)
 
 
 def figure_job(config: Config, figure: str, target: str) -> str:
@@ -255,32 +265,9 @@ def figure_job(config: Config, figure: str, target: str) -> str:
         target=target,
         attacks=[[id_, shown._asdict()] for id_, shown in attacks.items()],
         studied=[[id_, shown._asdict()] for id_, shown in shown_searches(config, figure, target).items()],
+        compared=list(compared_targets(config, figure, target).items()),
         seeds=list(config.run.seeds),
         evaluation_seeds={seed: seeds.child_seed(seed, "evaluation") for seed in judged},
         evaluation=config.evaluation if entry.reads in ("scores", "metrics") else None,
         **({"jacobians": jacobians} if entry.reads == "jacobians" else {}),
     )
-
-
-def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:
-    """The run's attacks on `target` that figures show, by id: all that are not another reading of one."""
-    specs = {attack: config.attacks[attack] for of, attack in config.pairs if of == target}
-    return {
-        id_: ShownAttack(spec.label, spec.access, spec.supervision)
-        for id_, spec in specs.items()
-        if spec.reading_of is None
-    }
-
-
-def shown_searches(config: Config, figure: str, target: str) -> dict[str, StudiedAttack]:
-    """The run's attacks on `target` whose noise searches `figure` shows, by id, with the columns it reads."""
-    studies = config.targets[target].studies
-    if studies is None or figure not in COLUMNS:
-        return {}
-    specs = studied_attacks(config, target)
-    shown = {}
-    for id_ in [attack for of, attack in config.pairs if of == target and attack in specs]:
-        spec, t = specs[id_], config.timestep(id_, target)
-        if columns := COLUMNS[figure](spec, t, studies):
-            shown[id_] = StudiedAttack(spec.label, spec.start, t, spec.norm, columns)
-    return shown

@@ -11,12 +11,12 @@ import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 
 from diffmia.atomic import atomic_path
 from diffmia.attacks.learned import LearnedAttack, Rows, decision
@@ -26,6 +26,9 @@ from diffmia.finite import check_finite
 from diffmia.images import open_images
 from diffmia.scoring import JUDGED_ROLES, write_scores
 from diffmia.splits import TRAINED
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ def learn_attack(
     images: Path,
     scores: Path,
     learned: Path,
-    device: torch.device,
+    device: torch.device | None,
 ) -> dict:
     """Fit an attack, write what it learned and its scores, and return facts of it.
 
@@ -53,6 +56,8 @@ def learn_attack(
         Tables of the pass the attack reads: the target's, then those of its shadow targets if it learns from them.
     descriptions : sequence of path
         The `target.json` of each of these targets.
+    device : torch.device, optional
+        Where it is fitted; None for an attack whose `gpu` is 0, and then torch stays unloaded.
 
     Raises
     ------
@@ -80,9 +85,10 @@ def learn_attack(
     )
     member = pd.concat(fitted_on)["member"].to_numpy(bool)
     evaluated = _rows(tables[0], judged, columns, pixels)
-    log.info("learning from %d members and %d non-members, on %s", member.sum(), (~member).sum(), device)
+    log.info("learning from %d members and %d non-members, on %s", member.sum(), (~member).sum(), device_name(device))
 
-    table = pd.DataFrame({"sample_id": population["sample_id"], "member": population["role"] == "member"})
+    ids, is_member = population["sample_id"], population["role"] == "member"
+    table = pd.DataFrame({"attack": attack, "sample_id": ids, "member": is_member})
     table["role"] = np.where(population["sample_id"].isin(judged["sample_id"]), "eval", "train")
     table = table.set_index("sample_id")
     seconds = {}

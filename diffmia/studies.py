@@ -29,6 +29,11 @@ class StudiesSpec(Spec):
         0, description="Members, and as many non-members, that the Jacobian's norm is taken of; 0 leaves it out"
     )
     jacobian_timesteps: tuple[PositiveInt, ...] = Field((50, 100, 200), description="Timesteps of it (Fig. 1)")
+    variants: dict[str, dict[int, str]] = Field(
+        default_factory=dict,
+        description="Quantity: {value: target}: targets that differ from this one, which is among them, in one "
+        "quantity, for the figure auc_over_variants",
+    )
     jacobian_iterates: PositiveInt = Field(3, description="Its last iterate; the first is the initial noise")
 
     @field_validator("timesteps", "jacobian_timesteps")

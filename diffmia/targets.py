@@ -33,23 +33,32 @@ def describe(folder: Path, manifest: dict, facts: dict) -> dict:
     return description
 
 
+def checkpoint_folder(folder: Path, epoch: int) -> Path:
+    """Where a target's folder has it as it was after an epoch of its training."""
+    return Path(folder) / "checkpoints" / f"epoch{epoch:04d}"
+
+
 def load_target(spec: TargetSpec, folder: Path, split: dict, device: torch.device) -> tuple[Denoiser, dict]:
-    """The model in a target's folder, ready to be asked, and its `target.json`.
+    """The model in a target's folder, ready to be asked, and its `target.json`; of a checkpoint, those of its epoch.
 
     Raises
     ------
     DiffmiaError
-        If it was trained on another split than `split` (a manifest), or its weights are not those it was written with.
+        If it was trained on another split than `split` (a manifest), its weights are not those it was written with, or
+        the checkpoint is not there.
     """
-    description = json.loads((Path(folder) / "target.json").read_text())
+    folder = Path(folder) if spec.at_epoch is None else checkpoint_folder(folder, spec.at_epoch)
+    if not (folder / "target.json").exists():
+        raise DiffmiaError(f"there is no {folder / 'target.json'}; train the target again")
+    description = json.loads((folder / "target.json").read_text())
     if description["split_hash"] != split["split_hash"]:
         raise DiffmiaError(
             f"target {folder} was trained on split {description['split_hash'][:12]}, and it is to be scored against "
             f"split {split['split_hash'][:12]}; train it on that split, or score it against its own"
         )
-    if description["target_hash"] != weights_hash(Path(folder)):
+    if description["target_hash"] != weights_hash(folder):
         raise DiffmiaError(f"the weights in {folder} are not those the target was written with; train it again")
-    return spec.load(Path(folder)).to(device).eval().requires_grad_(False), description
+    return spec.load(folder).to(device).eval().requires_grad_(False), description
 
 
 def weights_hash(folder: Path) -> str:

@@ -70,7 +70,8 @@ class Trainer:
     def run(self, resume_path: Path, keep_checkpoint: Callable[[int], None]) -> None:
         """Train to the last epoch, from `resume_path` if it exists, which is rewritten now and then.
 
-        `keep_checkpoint` is called after each of the chosen epochs, while the denoiser holds the EMA weights.
+        `keep_checkpoint` is called after each of the chosen epochs, while the denoiser holds the EMA weights; for epoch
+        0 it holds those it was built with.
 
         Raises
         ------
@@ -80,6 +81,8 @@ class Trainer:
         if resume_path.exists():
             self._load(resume_path)
             log.info("resuming after epoch %d of %d", self.epoch, self.spec.epochs)
+        elif 0 in self.spec.checkpoint_epochs:
+            keep_checkpoint(0)
         progress = Progress(log, "epoch", self.spec.epochs, self.epoch)
         saved = time.monotonic()
         while self.epoch < self.spec.epochs:

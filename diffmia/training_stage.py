@@ -17,7 +17,7 @@ from diffmia.images import open_images
 from diffmia.locks import exclusive
 from diffmia.models.base import TrainedTarget
 from diffmia.splits import TRAINED, roles_of
-from diffmia.targets import describe
+from diffmia.targets import checkpoint_folder, describe
 from diffmia.training import Trainer, TrainingData
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ def train_target(
 
     It is trained on the members of the split, or on half of its auxiliary samples. The folder has
     the EMA weights as the target's family keeps them, with `target.json` (hashes of split and weights),
-    `training_loss.csv`, and `checkpoints/epoch<N>/` for each chosen epoch. Until it is
+    `training_loss.csv`, and such a folder for each chosen epoch (`checkpoint_folder`). Until it is
     whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a run under
     other settings can never pick it up. The last state stays there until the target is trained with other settings: a
     job that outlived its Snakemake has its outputs removed by the next run, and this gives them back at once.
@@ -51,18 +51,17 @@ def train_target(
     log.info("training %.2f M parameters on %d samples, on %s", parameters / 1e6, len(data.members), device)
 
     def keep_checkpoint(epoch: int) -> None:
-        with atomic_path(resume / "checkpoints" / f"epoch{epoch:04d}") as scratch:
+        with atomic_path(checkpoint_folder(resume, epoch)) as scratch:
             spec.save(denoiser, scratch)
+            describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
 
     with exclusive(resume / "lock", "training of this target"):
         trainer.run(resume / "state.pt", keep_checkpoint)
         with atomic_path(out) as scratch:
             spec.save(denoiser, scratch)
             _write_losses(trainer.losses, scratch / "training_loss.csv")
-            (scratch / "checkpoints").mkdir()
             for epoch in spec.training.checkpoint_epochs:
-                name = f"epoch{epoch:04d}"
-                shutil.copytree(resume / "checkpoints" / name, scratch / "checkpoints" / name)
+                shutil.copytree(checkpoint_folder(resume, epoch), checkpoint_folder(scratch, epoch))
             description = describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
     for other in states.iterdir():
         if other != resume:

@@ -3,17 +3,19 @@
 
 rule ask_target:
     input:
-        description="results/targets/{target}/seed{seed}/target.json",
+        description=target_description,
         images=target_dataset("images.npy"),
         samples=target_dataset("samples.parquet"),
         split=target_split,
     output:
-        table="results/{answers}/{target}/seed{seed}/{shard}.parquet",
-        meta="results/{answers}/{target}/seed{seed}/{shard}.meta.json",
+        table="results/{answers}/{target}/seed{seed}.parquet",
+        meta="results/{answers}/{target}/seed{seed}.meta.json",
     log:
-        "<logs>/ask_target/{answers}/{target}/seed{seed}/{shard}.log",
+        "<logs>/ask_target/{answers}/{target}/seed{seed}.log",
     benchmark:
-        "<benchmarks>/ask_target/{answers}/{target}/seed{seed}/{shard}.jsonl"
+        "<benchmarks>/ask_target/{answers}/{target}/seed{seed}.jsonl"
+    wildcard_constraints:
+        target=one_of(in_one_shard()),
     conda:
         "../envs/torch.yaml"
     threads: 4
@@ -24,9 +26,23 @@ rule ask_target:
     params:
         job=pass_job("ask_target"),
     message:
-        "Asking {wildcards.target}, seed {wildcards.seed}, for {wildcards.answers} of shard {wildcards.shard}"
+        "Asking {wildcards.target}, seed {wildcards.seed}, for {wildcards.answers}"
     script:
         "../scripts/ask_target.py"
+
+
+use rule ask_target as ask_shard with:
+    output:
+        table="results/{answers}/{target}/seed{seed}/{shard}.parquet",
+        meta="results/{answers}/{target}/seed{seed}/{shard}.meta.json",
+    log:
+        "<logs>/ask_shard/{answers}/{target}/seed{seed}/{shard}.log",
+    benchmark:
+        "<benchmarks>/ask_shard/{answers}/{target}/seed{seed}/{shard}.jsonl"
+    wildcard_constraints:
+        target=one_of(in_several_shards()),
+    message:
+        "Asking {wildcards.target}, seed {wildcards.seed}, for {wildcards.answers} of shard {wildcards.shard}"
 
 
 rule merge_answers:
@@ -40,6 +56,8 @@ rule merge_answers:
         "<logs>/merge_answers/{answers}/{target}/seed{seed}.log",
     benchmark:
         "<benchmarks>/merge_answers/{answers}/{target}/seed{seed}.jsonl"
+    wildcard_constraints:
+        target=one_of(in_several_shards()),
     conda:
         "../envs/torch.yaml"
     threads: 1
@@ -55,18 +73,16 @@ rule merge_answers:
         "../scripts/merge_answers.py"
 
 
-rule score_attack:
+rule score_attacks:
     input:
         table="results/residuals/{target}/seed{seed}.parquet",
     output:
-        scores="results/scores/{target}/seed{seed}/{attack}.parquet",
-        meta="results/scores/{target}/seed{seed}/{attack}.meta.json",
+        scores="results/scores/{target}/seed{seed}/residuals.parquet",
+        meta="results/scores/{target}/seed{seed}/residuals.meta.json",
     log:
-        "<logs>/score_attack/{target}/seed{seed}/{attack}.log",
+        "<logs>/score_attacks/{target}/seed{seed}.log",
     benchmark:
-        "<benchmarks>/score_attack/{target}/seed{seed}/{attack}.jsonl"
-    wildcard_constraints:
-        attack=one_of(CONFIG.attacks_of(TableAttack)),
+        "<benchmarks>/score_attacks/{target}/seed{seed}.jsonl"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -77,9 +93,9 @@ rule score_attack:
     params:
         job=score_job,
     message:
-        "Scoring {wildcards.target}, seed {wildcards.seed}, with {wildcards.attack}"
+        "Scoring {wildcards.target}, seed {wildcards.seed}, with the attacks that read its residuals"
     script:
-        "../scripts/score_attack.py"
+        "../scripts/score_attacks.py"
 
 
 rule learn_attack:
@@ -155,5 +171,5 @@ rule gradients:
 
 rule scores:
     input:
-        run_files("results/scores/{target}/seed{seed}/{attack}.parquet"),
+        run_scores(".parquet"),
     localrule: True

@@ -9,9 +9,10 @@ from diffmia import jobs
 from diffmia.attacks.base import TableAttack
 from diffmia.attacks.blind import BlindAttack
 from diffmia.attacks.learned import LearnedAttack
-from diffmia.config import load_config
+from diffmia.config import ALL_RESIDUAL_ATTACKS, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
+from diffmia.figures.shown import compared_targets, shown_attacks, shown_searches
 from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.summary import summary
 
@@ -28,7 +29,6 @@ wildcard_constraints:
     split="|".join(map(re.escape, CONFIG.splits)),
     target="|".join(map(re.escape, CONFIG.targets)),
     attack="|".join(map(re.escape, CONFIG.attacks)),
-    table="|".join(RUN.tables),
     figure="|".join(RUN.figures),
     seed=r"\d+",
     shard=r"\d+of\d+",
@@ -91,6 +91,16 @@ def target_split(wildcards):
     return f"results/splits/{CONFIG.targets[wildcards.target].split}/seed{wildcards.seed}.json"
 
 
+def target_description(wildcards):
+    """What a target is, in the folder of the training that made it."""
+    return f"results/targets/{CONFIG.trained_as(wildcards.target)}/seed{wildcards.seed}/target.json"
+
+
+def trained_targets():
+    """Targets that have a folder of their own, of all the run asks."""
+    return list(dict.fromkeys(map(CONFIG.trained_as, CONFIG.asked_targets)))
+
+
 def target_shards(file):
     """Paths of a file of each of the target's shards."""
 
@@ -102,11 +112,46 @@ def target_shards(file):
     return get
 
 
-def run_files(pattern):
-    """A file of each attack on each target and control of the run, for each seed."""
+def in_one_shard():
+    """Targets that are asked in one job."""
+    return [target for target, spec in CONFIG.targets.items() if spec.shards == 1]
+
+
+def in_several_shards():
+    """Targets that are asked in several jobs, whose answers are joined."""
+    return [target for target, spec in CONFIG.targets.items() if spec.shards > 1]
+
+
+def scores_of(target, seed, attacks, suffix=".parquet"):
+    """Score files of attacks on a target: one for all that only read its residuals, and one for each of the others."""
+    table_attacks = CONFIG.attacks_of(TableAttack)
+    names = dict.fromkeys(ALL_RESIDUAL_ATTACKS if attack in table_attacks else attack for attack in attacks)
+    return [f"results/scores/{target}/seed{seed}/{name}{suffix}" for name in names]
+
+
+def target_scores(wildcards):
+    """Score files of the run's attacks on a target."""
+    return scores_of(wildcards.target, wildcards.seed, CONFIG.run_attacks(wildcards.target))
+
+
+def run_scores(suffix):
+    """A file of each score file of the run."""
     return [
-        pattern.format(target=target, seed=seed, attack=attack) for seed in RUN.seeds for target, attack in CONFIG.pairs
+        file
+        for seed in RUN.seeds
+        for target in CONFIG.asked_targets
+        for file in scores_of(target, seed, CONFIG.run_attacks(target), suffix)
     ]
+
+
+def run_metrics():
+    """Metrics of each target of the run, for each seed."""
+    return [f"{CONFIG.out}/metrics/{target}/seed{seed}.csv" for seed in RUN.seeds for target in judged_targets()]
+
+
+def judged_targets():
+    """Targets and controls of the run with attacks that can be done on them."""
+    return [target for target in CONFIG.asked_targets if CONFIG.run_attacks(target)]
 
 
 def learned_tables(wildcards):
@@ -166,7 +211,7 @@ def pass_job(rule):
 
 
 def score_job(wildcards):
-    return jobs.score_job(CONFIG, wildcards.target, wildcards.attack)
+    return jobs.score_job(CONFIG, wildcards.target)
 
 
 def duplicates_job(wildcards):
@@ -182,7 +227,7 @@ def learning_job(wildcards):
 
 
 def evaluation_job(wildcards):
-    return jobs.evaluation_job(CONFIG, wildcards.target, wildcards.attack, int(wildcards.seed))
+    return jobs.evaluation_job(CONFIG, wildcards.target, int(wildcards.seed))
 
 
 def metrics_job(wildcards):
@@ -193,12 +238,19 @@ def cost_job(wildcards):
     return jobs.selection_job(CONFIG, "aggregate_cost", "diffmia.evaluation.stage")
 
 
-def table_job(wildcards):
-    return jobs.table_job(CONFIG, wildcards.table)
+def tables_job(wildcards):
+    return jobs.tables_job(CONFIG)
 
 
-def table_category(wildcards):
-    return "Trust" if wildcards.table in ("trust", "null_control") else "Tables"
+def table_reports():
+    """The tables as people read them, each with its place in the report."""
+    tables = [(f"{CONFIG.out}/tables/{table}.md", table) for table in RUN.tables]
+    return [report(file, caption="captions/table.rst", **place_of(table)) for file, table in tables]
+
+
+def place_of(table):
+    """Where a table is found in the report."""
+    return {"category": "Trust" if table in ("trust", "null_control") else "Tables", "labels": {"table": table}}
 
 
 def figure_category(wildcards):
@@ -209,14 +261,9 @@ def figure_job(wildcards):
     return jobs.figure_job(CONFIG, wildcards.figure, wildcards.target)
 
 
-def table_splits(wildcards):
-    """Manifest of each split of the run, by split and seed."""
-    return of_splits("results/splits/{split}/seed{seed}.json")
-
-
-def table_duplicates(wildcards):
+def table_duplicates():
     """Near-duplicates in each split of the run where a table shows them."""
-    return of_splits("results/duplicates/{split}/seed{seed}.csv") if wildcards.table == "trust" else []
+    return of_splits("results/duplicates/{split}/seed{seed}.csv") if "trust" in RUN.tables else []
 
 
 def of_splits(pattern):
@@ -229,19 +276,22 @@ def figure_scores(wildcards):
     """Score files a figure shows, none if it shows no scores."""
     if FIGURES[wildcards.figure].reads != "scores":
         return []
-    folder, shown = f"results/scores/{wildcards.target}", jobs.shown_attacks(CONFIG, wildcards.target)
-    return [f"{folder}/seed{seed}/{attack}.parquet" for seed in RUN.seeds for attack in shown]
+    shown = shown_attacks(CONFIG, wildcards.target)
+    return [file for seed in RUN.seeds for file in scores_of(wildcards.target, seed, shown)]
 
 
 def run_figures(wildcards):
     """The run's figures: of every target, but loss curves only of those trained here and searches of those studied.
 
-    Jacobians, which cost a pass of their own, only of those whose studies have samples for them.
+    Jacobians, which cost a pass of their own, only of those whose studies have samples for them; epochs of those whose
+    checkpoints are kept; variants of those that have any.
     """
     of = {
         "losses": CONFIG.targets_of(TrainedTarget),
         "residuals": [target for target in RUN.targets if CONFIG.targets[target].studies is not None],
         "jacobians": [target for target in RUN.targets if jobs.jacobian_questions(CONFIG, target)],
+        "epochs": [target for target in RUN.targets if CONFIG.checkpoints(target)],
+        "variants": [target for target in RUN.targets if compared_targets(CONFIG, "auc_over_variants", target)],
     }
     return [
         f"{CONFIG.out}/figures/{figure}.{target}.png"
@@ -269,6 +319,11 @@ def figure_residuals(wildcards):
     """Tables of residuals, or of Jacobians' norms, that a figure shows; none if it shows no searches."""
     if FIGURES[wildcards.figure].reads == "jacobians":
         return [f"results/jacobians/{wildcards.target}/seed{seed}.parquet" for seed in RUN.seeds]
-    if not jobs.shown_searches(CONFIG, wildcards.figure, wildcards.target):
+    if not shown_searches(CONFIG, wildcards.figure, wildcards.target):
         return []
-    return [f"results/residuals/{wildcards.target}/seed{seed}.parquet" for seed in RUN.seeds]
+    compared = compared_targets(CONFIG, wildcards.figure, wildcards.target).values()
+    return [
+        f"results/residuals/{target}/seed{seed}.parquet"
+        for target in dict.fromkeys(compared or [wildcards.target])
+        for seed in RUN.seeds
+    ]

@@ -1,16 +1,16 @@
-"""Scores judged: one file of metrics for each attack, and the aggregates of the run."""
+"""Scores judged: one file of metrics for each target and seed, and the aggregates of the run."""
 
 
 rule evaluate_scores:
     input:
-        scores="results/scores/{target}/seed{seed}/{attack}.parquet",
+        scores=target_scores,
         split=target_split,
     output:
-        "results/metrics/{target}/seed{seed}/{attack}.csv",
+        "<out>/metrics/{target}/seed{seed}.csv",
     log:
-        "<logs>/evaluate_scores/{target}/seed{seed}/{attack}.log",
+        f"<logs>/evaluate_scores/{RUN.name}/{{target}}/seed{{seed}}.log",
     benchmark:
-        "<benchmarks>/evaluate_scores/{target}/seed{seed}/{attack}.jsonl"
+        f"<benchmarks>/evaluate_scores/{RUN.name}/{{target}}/seed{{seed}}.jsonl"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -21,14 +21,14 @@ rule evaluate_scores:
     params:
         job=evaluation_job,
     message:
-        "Judging {wildcards.attack} on {wildcards.target}, seed {wildcards.seed}"
+        "Judging the attacks on {wildcards.target}, seed {wildcards.seed}"
     script:
         "../scripts/evaluate_scores.py"
 
 
 rule aggregate_metrics:
     input:
-        run_files("results/metrics/{target}/seed{seed}/{attack}.csv"),
+        run_metrics(),
     output:
         metrics="<out>/metrics.csv",
         meta="<out>/metrics.meta.json",
@@ -55,7 +55,7 @@ rule aggregate_cost:
     input:
         metrics="<out>/metrics.csv",
         passes=run_passes,
-        scores=run_files("results/scores/{target}/seed{seed}/{attack}.meta.json"),
+        scores=run_scores(".meta.json"),
     output:
         cost="<out>/cost.csv",
         meta="<out>/cost.meta.json",

@@ -1,25 +1,20 @@
 """Tables and figures, from the files of earlier stages alone."""
 
 
-rule render_table:
+rule render_tables:
     input:
         metrics="<out>/metrics.csv",
-        splits=table_splits,
-        duplicates=table_duplicates,
+        splits=of_splits("results/splits/{split}/seed{seed}.json"),
+        duplicates=table_duplicates(),
     output:
-        csv="<out>/tables/{table}.csv",
-        md=report(
-            "<out>/tables/{table}.md",
-            caption="captions/table.rst",
-            category=table_category,
-            labels={"table": "{table}"},
-        ),
-        tex="<out>/tables/{table}.tex",
-        meta="<out>/tables/{table}.meta.json",
+        csv=collect("<out>/tables/{table}.csv", table=RUN.tables),
+        md=table_reports(),
+        tex=collect("<out>/tables/{table}.tex", table=RUN.tables),
+        meta="<out>/tables.meta.json",
     log:
-        f"<logs>/render_table/{RUN.name}/{{table}}.log",
+        f"<logs>/render_tables/{RUN.name}.log",
     benchmark:
-        f"<benchmarks>/render_table/{RUN.name}/{{table}}.jsonl"
+        f"<benchmarks>/render_tables/{RUN.name}.jsonl"
     conda:
         "../envs/analysis.yaml"
     threads: 1
@@ -28,11 +23,11 @@ rule render_table:
         mem_mb=1000,
         runtime=10,
     params:
-        job=table_job,
+        job=tables_job,
     message:
-        "Rendering {wildcards.table}"
+        "Rendering the tables"
     script:
-        "../scripts/render_table.py"
+        "../scripts/render_tables.py"
 
 
 rule plot_figure:

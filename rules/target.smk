@@ -60,5 +60,5 @@ rule import_target:
 
 rule targets:
     input:
-        collect("results/targets/{target}/seed{seed}/target.json", target=CONFIG.asked_targets, seed=RUN.seeds),
+        collect("results/targets/{target}/seed{seed}/target.json", target=trained_targets(), seed=RUN.seeds),
     localrule: True

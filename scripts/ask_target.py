@@ -1,4 +1,4 @@
-"""Ask a target everything that attacks need to know about the samples of a shard."""
+"""Ask a target everything that attacks need to know about its samples, or about those of a shard."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
         from diffmia.passes.stage import run_shard
 
-        number, of = map(int, job.wildcards.shard.split("of"))
+        number, of = map(int, job.wildcards.get("shard", "0of1").split("of"))
         facts = run_shard(
             job.wildcards.answers,
             job.config.targets[job.wildcards.target],

@@ -1,4 +1,4 @@
-"""Judge the scores of one attack."""
+"""Judge the scores of a target under the run's attacks."""
 
 import json
 
@@ -8,8 +8,6 @@ if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
         from diffmia.evaluation.stage import evaluate_scores
 
-        attack = job.wildcards.attack
-        t = job.config.timestep(attack, job.wildcards.target)
-        spec = job.config.attacks[attack]
+        attacks = job.config.run_attacks(job.wildcards.target)
         facts = json.loads(job.text)
-        evaluate_scores(spec, job.config.evaluation, t, facts, job.input.scores, job.input.split, job.output[0])
+        evaluate_scores(attacks, job.config.evaluation, facts, job.input.scores, job.input.split, job.output[0])

@@ -21,6 +21,6 @@ if __name__ == "__main__":
             images=job.input.images,
             scores=job.output.scores,
             learned=Path(job.output.learned),
-            device=job.device(),
+            device=job.device() if spec.gpu else None,
         )
         job.record(**facts, queries_per_sample=spec.queries(t))

@@ -8,6 +8,7 @@ if __name__ == "__main__":
 
         attack = job.wildcards.attack
         spec = job.config.attacks[attack]
+        device = job.device() if spec.gpu else None
         files, out = job.input, job.output.scores
-        facts = score_blindly(spec, attack, job.seed, files.images, files.samples, files.split, out, job.device())
+        facts = score_blindly(spec, attack, job.seed, files.images, files.samples, files.split, out, device)
         job.record(**facts, queries_per_sample=spec.queries(None))

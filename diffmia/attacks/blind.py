@@ -48,12 +48,12 @@ class BlindAttack(AttackSpec):
 
     @abstractmethod
     def score(
-        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device
+        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device | None
     ) -> np.ndarray:
         """Log-odds (N,) of not being a member, of images uint8 (N, C, H, W).
 
         Membership (N,) is that of the samples in other folds, over which the members of each of `classes` (N,) are
-        spread evenly.
+        spread evenly. `device` is None if `gpu` is 0.
         """
 
 
@@ -63,7 +63,7 @@ class BlindStatistics(BlindAttack):
     family: Literal["blind_statistics"]
 
     def score(
-        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device
+        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device | None
     ) -> np.ndarray:
         """See `BlindAttack.score`."""
         from diffmia.blind.statistics import statistics_scores

@@ -80,7 +80,7 @@ class GradientAttack(LearnedAttack):
         return [name for probe in probes for name in probe.timestep_columns]
 
     def fit(
-        self, rows: Rows, member: np.ndarray, variant: str, t: int | None, seed: int, device: torch.device
+        self, rows: Rows, member: np.ndarray, variant: str, t: int | None, seed: int, device: torch.device | None
     ) -> FittedTrees:
         """See `LearnedAttack.fit`."""
         from diffmia.attacks.learners.boosting import fit_boosted_trees

@@ -89,6 +89,6 @@ class LearnedAttack(AttackSpec):
 
     @abstractmethod
     def fit(
-        self, rows: Rows, member: np.ndarray, variant: str, t: int | None, seed: int, device: torch.device
+        self, rows: Rows, member: np.ndarray, variant: str, t: int | None, seed: int, device: torch.device | None
     ) -> Fitted:
-        """Learn from training rows and their membership, bool (n,)."""
+        """Learn from training rows and their membership, bool (n,); `device` is None if `gpu` is 0."""

@@ -1,8 +1,10 @@
-"""The evaluation stage: a score file in, rows of `metrics.csv` out; and the aggregates over a whole run."""
+"""The evaluation stage: a target's score files in, rows of `metrics.csv` out; and the aggregates over a whole run."""
 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import TYPE_CHECKING
@@ -13,15 +15,19 @@ import pyarrow.parquet as pq
 from diffmia.atomic import atomic_path
 from diffmia.attacks.base import AttackSpec
 from diffmia.blind import STANDARD_ERROR_FACTOR
+from diffmia.errors import DiffmiaError
 from diffmia.evaluation.decisions import evaluate_decisions, nominal_fprs, not_applicable_rows
 from diffmia.evaluation.metrics import evaluate
 from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, SHIFT, attack_of, join_flags, read_metrics, split_flags
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.layout import id_and_seed
+from diffmia.progress import Progress
 from diffmia.scoring import read_scores
 
 if TYPE_CHECKING:
     from diffmia.config import Config
+
+log = logging.getLogger(__name__)
 
 KEYS = ["target", "dataset", "split_hash", "seed", "attack", "variant", "timestep", "norm"]
 VALUES = ["metric", "value", "std", "ci_low", "ci_high", "p_value", "n_members", "n_non_members", "realised_fpr"]
@@ -31,43 +37,76 @@ COST_COLUMNS = [*COST_KEYS, "seconds", "seconds_of_pass", "samples", "device", "
 
 
 def evaluate_scores(
-    attack: AttackSpec, spec: EvaluationSpec, t: int | None, job: dict, scores: Path, split: Path, out: Path
+    attacks: Mapping[str, tuple[AttackSpec, int | None]],
+    spec: EvaluationSpec,
+    job: dict,
+    scores: Sequence[Path],
+    split: Path,
+    out: Path,
 ) -> None:
-    """Judge one attack's scores and write its rows of `metrics.csv`; `job` names target, dataset, attack and seeds.
+    """Judge a target's scores under attacks, by id with timestep, and write their rows of `metrics.csv`.
 
-    Where the attack makes decisions of its own, the rows with its id judge them, and those whose id ends with `ROC`
-    judge its score.
+    `job` names target, dataset and seeds, and `scores` are the files that hold these attacks' scores, among others'.
+
+    Raises
+    ------
+    DiffmiaError
+        If scores are of another split, or there are none of an attack.
     """
     manifest = json.loads(Path(split).read_text())
-    frame = read_scores(scores, manifest["split_hash"])
-    rows = {job["attack"]: evaluate(frame, spec, job["seed"])}
-    if nominal_fprs(frame):
-        own = evaluate_decisions(frame, spec, job["seed"]) + not_applicable_rows(frame, _not_applicable(scores))
-        rows = {job["attack"]: own, job["attack"] + ROC: rows[job["attack"]]}
-    queries = attack.queries(t)
-    described = [
+    found = {}
+    for path in scores:
+        skipped = _not_applicable(path)
+        found |= {attack: (frame, skipped) for attack, frame in read_scores(path, manifest["split_hash"]).items()}
+    if missing := [attack for attack in attacks if attack not in found]:
+        raise DiffmiaError(f"{', '.join(map(str, scores))} have no scores of attack '{missing[0]}'; score it again")
+    described = []
+    progress = Progress(log, "attacks judged", len(attacks))
+    for number, (attack, (attack_spec, t)) in enumerate(attacks.items(), start=1):
+        shared = {"target": job["target"], "dataset": job["dataset"], "split_hash": manifest["split_hash"]}
+        for row in _judge(attack, attack_spec, t, spec, job["seed"], *found[attack]):
+            described.append({**shared, "seed": job["run_seed"], **row})
+        progress.update(number)
+    write_csv(pd.DataFrame(described, columns=COLUMNS), out)
+
+
+def _judge(
+    attack: str,
+    attack_spec: AttackSpec,
+    t: int | None,
+    spec: EvaluationSpec,
+    seed: int,
+    scores: pd.DataFrame,
+    skipped: dict[str, str],
+) -> list[dict]:
+    """Rows of one attack.
+
+    Where it makes decisions of its own, the rows with its id judge them, and those whose id ends with `ROC` judge its
+    score; `skipped` says why it could not learn some.
+    """
+    rows = {attack: evaluate(scores, spec, seed)}
+    if nominal_fprs(scores):
+        own = evaluate_decisions(scores, spec, seed) + not_applicable_rows(scores, skipped)
+        rows = {attack: own, attack + ROC: rows[attack]}
+    queries = attack_spec.queries(t)
+    return [
         {
-            "target": job["target"],
-            "dataset": job["dataset"],
-            "split_hash": manifest["split_hash"],
-            "seed": job["run_seed"],
             "attack": row_id,
             "timestep": t,
-            "norm": attack.norm,
-            "access": attack.access,
-            "supervision": attack.supervision,
+            "norm": attack_spec.norm,
+            "access": attack_spec.access,
+            "supervision": attack_spec.supervision,
             "queries": queries["base" if row["variant"] == "base" else "oms"],
             **row,
-            "flags": join_flags([*attack.flags(row["variant"]), *row.get("flags", [])]),
+            "flags": join_flags([*attack_spec.flags(row["variant"]), *row.get("flags", [])]),
         }
         for row_id, of_id in rows.items()
         for row in of_id
     ]
-    write_csv(pd.DataFrame(described, columns=COLUMNS), out)
 
 
 def _not_applicable(scores: Path) -> dict[str, str]:
-    """Why the attack could not learn some of its decisions, by their names, as its score file says."""
+    """Why an attack could not learn some of its decisions, by their names, as its score file says."""
     return json.loads(pq.read_schema(scores).metadata.get(b"not_applicable", b"{}"))
 
 
@@ -126,12 +165,12 @@ def aggregate_cost(metrics: Path, passes: list[Path], scores: list[Path], config
         `metrics.csv` of the run.
     passes, scores : list of path
         Provenance files of passes, `results/{answers}/{target}/seed{n}.meta.json`, and of score files,
-        `results/scores/{target}/seed{n}/{attack}.meta.json`.
+        `results/scores/{target}/seed{n}/{name}.meta.json`.
     config : Config
     out : path
     """
     asked = {(path.parts[-3], *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, passes)}
-    scored = {(_attack_named(path), *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, scores)}
+    scored = {(_named(path), *id_and_seed(path)): json.loads(path.read_text()) for path in map(Path, scores)}
     rows = read_metrics(metrics)
     rows = rows[(rows["variant"] != "delta") & (rows["queries"] > 0).fillna(False)]  # blind or left out: no query
     rows = rows.drop_duplicates(["target", "seed", "attack", "variant"])
@@ -139,7 +178,7 @@ def aggregate_cost(metrics: Path, passes: list[Path], scores: list[Path], config
     for row in rows.itertuples():
         attack = attack_of(row.attack, config.attacks)
         facts = asked[config.attacks[attack].answers, row.target, row.seed]
-        learned = scored[attack, row.target, row.seed]
+        learned = scored.get((attack, row.target, row.seed), {})  # what learns has a score file of its own
         seconds_learning = learned.get("seconds_learning", {}).get(row.variant, 0.0)
         records.append(
             {
@@ -155,7 +194,7 @@ def aggregate_cost(metrics: Path, passes: list[Path], scores: list[Path], config
     write_csv(pd.DataFrame(records, columns=COST_COLUMNS), out)
 
 
-def _attack_named(scores: Path) -> str:
+def _named(scores: Path) -> str:
     return scores.name.removesuffix(".meta.json")
 
 

@@ -8,12 +8,13 @@ class Entry(NamedTuple):
 
     `scores`: the score files of the attacks it shows; `losses`: the training's loss curves; `metrics`: metrics.csv and
     cost.csv of the run; `residuals`: columns of the target's residual tables, those that `figures/columns.py` names;
-    `jacobians`: the target's tables of Jacobians' norms.
+    `jacobians`: the target's tables of Jacobians' norms; `epochs`: residual tables of the target's checkpoints;
+    `variants`: those of the targets that its studies compare it with.
     `category` is where it stands in the report.
     """
 
     function: str
-    reads: Literal["scores", "losses", "metrics", "residuals", "jacobians"]
+    reads: Literal["scores", "losses", "metrics", "residuals", "jacobians", "epochs", "variants"]
     category: str
 
 
@@ -24,6 +25,8 @@ FIGURES = {
     "score_distribution": Entry("diffmia.figures.score_distribution:draw", "scores", "ROC"),
     "training_loss": Entry("diffmia.figures.training_loss:draw", "losses", "Training"),
     "cost": Entry("diffmia.figures.cost:draw", "metrics", "Cost"),
+    "auc_over_epochs": Entry("diffmia.figures.epochs:draw", "epochs", "Ablations"),
+    "auc_over_variants": Entry("diffmia.figures.variants:draw", "variants", "Ablations"),
     "auc_over_timesteps": Entry("diffmia.figures.timesteps:draw_auc", "residuals", "Ablations"),
     "gain_over_timesteps": Entry("diffmia.figures.timesteps:draw_gain", "residuals", "Ablations"),
     "iteration_pairs": Entry("diffmia.figures.iteration_pairs:draw_pairs", "residuals", "Ablations"),

@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 Columns = list[list[Any]]  # of StudiedAttack
 
 
+def base_and_oms(attack: ResidualAttack, t: int) -> list[str]:
+    """The residual without and with one more step, in the attack's norm, at timestep `t`."""
+    return [column(attack.probe(t), pair, attack.norm) for pair in (BASE_PAIR, OMS_PAIR)]
+
+
 def over_timesteps(attack: ResidualAttack, t: int, studies: StudiesSpec) -> Columns:
-    """Timestep, then the residual without and with one more step, in the attack's norm."""
-    probes = {at: attack.probe(at) for at in _timesteps(t, studies)}
-    return [[at, *(column(probe, pair, attack.norm) for pair in (BASE_PAIR, OMS_PAIR))] for at, probe in probes.items()]
+    """Timestep, then the two residuals there."""
+    return [[at, *base_and_oms(attack, at)] for at in _timesteps(t, studies)]
 
 
 def over_pairs(attack: ResidualAttack, t: int, studies: StudiesSpec) -> Columns:

@@ -25,8 +25,10 @@ _FPR = 0.01
 _RELIABLE_FROM = 10  # false positives; the tables mark a TPR that rests on fewer
 
 
-def detection(data: FigureData, columns: Sequence[str]) -> dict[str, np.ndarray]:
+def detection(data: FigureData, columns: Sequence[str], things: Sequence[Any] | None = None) -> dict[str, np.ndarray]:
     """AUC and TPR@1%FPR (percent) of columns, lower = member, of members against non-members.
+
+    Each column is that of the target which the thing in its place stands for (`FigureData.compared`), if any does.
 
     Returns
     -------
@@ -35,10 +37,10 @@ def detection(data: FigureData, columns: Sequence[str]) -> dict[str, np.ndarray]
     """
     found = np.empty((len(METRICS), len(data.seeds), len(columns)))
     for i, seed in enumerate(data.seeds):
-        members, non_members = data.of_role("member", seed), data.of_role("non_member", seed)
-        allowed = false_positive_budget(len(non_members), _FPR)
-        for j, column in enumerate(columns):
-            roc = roc_curve(members[column].to_numpy(), non_members[column].to_numpy())
+        for j, (column, thing) in enumerate(zip(columns, things or [None] * len(columns), strict=True)):
+            members, non_members = (data.of_role(role, seed, thing)[column] for role in ("member", "non_member"))
+            allowed = false_positive_budget(len(non_members), _FPR)
+            roc = roc_curve(members.to_numpy(), non_members.to_numpy())
             found[:, i, j] = auc(roc), tpr_at_fpr(roc, _FPR)[0] if allowed else np.nan
     return dict(zip(METRICS, 100 * found, strict=True))
 
@@ -86,13 +88,14 @@ def draw_chance(axes: Axes, metric: str) -> None:
 def draw_variants(axes: Axes, data: FigureData, metric: str, x_of: dict[Any, float], own: dict[str, Any]) -> None:
     """A metric of each attack without and with one more step over what its columns are of, and chance.
 
-    `x_of` says where each of those things stands on the axis, and `own` which of them is each attack's own.
+    `x_of` says where each of those things stands on the axis, and `own` which of them is each attack's own. Columns of
+    other things are left out.
     """
     for attack, shown in data.studied.items():
-        things, *columns = zip(*shown.columns, strict=True)
+        things, *columns = zip(*[columns for columns in shown.columns if columns[0] in x_of], strict=True)
         x = [x_of[thing] for thing in things]
         for variant, names in zip(VARIANTS, columns, strict=True):
-            values = detection(data, names)[metric]
+            values = detection(data, names, things)[metric]
             label = shown.label + " +OMS" * (variant == "oms")
             draw_seeds(axes, x, values, x_of[own[attack]], **style(data, attack, variant), label=label)
     draw_chance(axes, metric)
@@ -121,8 +124,7 @@ def metric_name(data: FigureData, metric: str) -> str:
 
 def unreliable(data: FigureData) -> bool:
     """Whether a TPR rests on fewer than ten false positives at some seed."""
-    fewest = min(len(data.of_role("non_member", seed)) for seed in data.seeds)
-    return false_positive_budget(fewest, _FPR) < _RELIABLE_FROM
+    return false_positive_budget(min(data.sizes_of_role("non_member")), _FPR) < _RELIABLE_FROM
 
 
 def own_settings(shown: StudiedAttack) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -59,6 +60,11 @@ class FigureData:
         Attacks whose noise searches are shown, by id, in the order of the run.
     residuals : dict
         Residual tables by seed: role, and the columns that `studied` names; or tables of Jacobians' norms.
+    compared : dict
+        The same of several targets, by what each stands for (an epoch, a quantity and its value) and seed, in place of
+        `residuals`.
+    own : collection
+        Those of these things that stand for the target itself.
     jacobians : dict
         By timestep, the columns of the norms at epsilon^0, epsilon^1, ….
     pixels : int
@@ -78,6 +84,8 @@ class FigureData:
     evaluation_seeds: dict[int, int] = field(default_factory=dict)
     studied: dict[str, StudiedAttack] = field(default_factory=dict)
     residuals: dict[int, pd.DataFrame] = field(default_factory=dict)
+    compared: dict[Any, dict[int, pd.DataFrame]] = field(default_factory=dict)
+    own: Collection[Any] = ()
     jacobians: dict[int, Sequence[str]] = field(default_factory=dict)
     pixels: int = 0
 
@@ -95,15 +103,18 @@ class FigureData:
         """`heading` of a figure of scores of some of the seeds."""
         return heading(self.title, *self.sizes(seeds), seeds)
 
-    def of_role(self, role: str, seed: int) -> pd.DataFrame:
-        """Residuals of the samples of a role: member or non_member."""
-        residuals = self.residuals[seed]
+    def of_role(self, role: str, seed: int, thing: Any = None) -> pd.DataFrame:
+        """Residuals of the samples of a role, member or non_member; of the target that `thing` stands for, if any."""
+        residuals = self.compared.get(thing, self.residuals)[seed]
         return residuals[residuals["role"] == role]
+
+    def sizes_of_role(self, role: str) -> list[int]:
+        """How many samples of a role there are at each seed, of each target whose residuals are shown."""
+        return [len(self.of_role(role, seed, thing)) for thing in self.compared or [None] for seed in self.seeds]
 
     def residual_heading(self) -> str:
         """`heading` of a figure of residuals of all seeds."""
-        sizes = ([len(self.of_role(role, seed)) for seed in self.seeds] for role in ("member", "non_member"))
-        return heading(self.title, *sizes, self.seeds)
+        return heading(self.title, self.sizes_of_role("member"), self.sizes_of_role("non_member"), self.seeds)
 
 
 def heading(title: str, members: Sequence[int], non_members: Sequence[int], seeds: Sequence[int]) -> str:

@@ -19,7 +19,7 @@ _SPREAD = 0.6  # of the attacks about the place of a residual
 
 def draw_pairs(data: FigureData) -> Figure:
     """AUC of ||epsilon^i - epsilon^j|| for every pair, in each attack's norm and at its timestep (OMS Figure 3)."""
-    return _draw(data, "Residual", lambda pair: f"{_residual(*pair)}\n{_NAMED.get(tuple(pair), '')}", _NAMED)
+    return _draw(data, "Residual", lambda pair: f"{_residual(*pair)}\n{_NAMED.get(pair, '')}", _NAMED)
 
 
 def draw_iterations(data: FigureData) -> Figure:
@@ -32,7 +32,7 @@ def _draw(data: FigureData, what: str, name_of: Callable[[Any], str], marked: Co
     if not data.studied:
         return sentence(data.title, NOTHING)
     first, *_ = data.studied.values()
-    things = [tuple(thing) if isinstance(thing, list) else thing for thing, _ in first.columns]  # pairs went by JSON
+    things = [thing for thing, _ in first.columns]
     with matplotlib.rc_context(STYLE):
         figure = new_figure(4.5 + 0.9 * len(things), 4.6)
         figure.suptitle(data.residual_heading())

@@ -16,6 +16,7 @@ from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.figure import FigureData, save
 from diffmia.layout import id_and_seed
+from diffmia.scoring import read_scores
 
 if TYPE_CHECKING:
     from diffmia.config import Config
@@ -42,24 +43,44 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
         Paths `png` and `pdf`.
     """
     draw = TypeAdapter(ImportString).validate_python(FIGURES[name].function)
-    studied = {attack: StudiedAttack(**shown) for attack, shown in job["studied"]}
+    studied = {attack: _studied(shown) for attack, shown in job["studied"]}
     jacobians = {t: names for t, names in job.get("jacobians", [])}
     read = [*(shown.names for shown in studied.values()), *jacobians.values()]
     columns = ["role", *dict.fromkeys(itertools.chain.from_iterable(read))]
+    residuals: dict[str, dict[int, pd.DataFrame]] = {}
+    for path in inputs.residuals:
+        of, seed = id_and_seed(path)
+        residuals.setdefault(of, {})[seed] = pd.read_parquet(path, columns=columns)
+    compared = {_thing(thing): of for thing, of in job["compared"]}
     data = FigureData(
         target=target,
         title=target,
         seeds=job["seeds"],
         attacks={attack: ShownAttack(**shown) for attack, shown in job["attacks"]},
-        scores={(Path(path).stem, id_and_seed(path)[1]): pd.read_parquet(path) for path in inputs.scores},
+        scores={
+            (attack, id_and_seed(path)[1]): scores
+            for path in inputs.scores
+            for attack, scores in read_scores(path).items()
+        },
         label_names=pd.read_parquet(inputs.samples).set_index("sample_id")["label_name"],
         losses={id_and_seed(path)[1]: pd.read_csv(path) for path in inputs.losses},
         **{Path(path).stem: _READERS[Path(path).name](path) for path in inputs.aggregates},
         evaluation=config.evaluation,
         evaluation_seeds={int(seed): child for seed, child in job["evaluation_seeds"].items()},
         studied=studied,
-        residuals={id_and_seed(path)[1]: pd.read_parquet(path, columns=columns) for path in inputs.residuals},
+        residuals=residuals.get(target, {}),
+        compared={thing: residuals[of] for thing, of in compared.items()},
+        own=[thing for thing, of in compared.items() if of == target],
         jacobians=jacobians,
         pixels=math.prod(json.loads(Path(inputs.manifest).read_text())["shape"]),
     )
     save(draw(data), out.png, out.pdf)
+
+
+def _studied(shown: dict[str, Any]) -> StudiedAttack:
+    """An attack as the job's text has it, where there are no tuples."""
+    return StudiedAttack(**{**shown, "columns": [[_thing(thing), *names] for thing, *names in shown["columns"]]})
+
+
+def _thing(written: Any) -> Any:
+    return tuple(written) if isinstance(written, list) else written

@@ -33,7 +33,11 @@ class TrainingSpec(Spec):
     seconds_between_saves: NonNegativeFloat = Field(
         30.0, description="How often the state is saved that a killed training goes on from; changes no number"
     )
-    checkpoint_epochs: tuple[PositiveInt, ...] = Field((), description="Epochs after which the EMA weights are kept")
+    checkpoint_epochs: tuple[NonNegativeInt, ...] = Field(
+        (),
+        description="Epochs after which the EMA weights are kept, each a target <id>__epoch<N>; 0: before the first, "
+        "which is a null control",
+    )
 
     @model_validator(mode="after")
     def _checkpoints_are_reached(self) -> TrainingSpec:
@@ -73,6 +77,10 @@ class TargetSpec(Spec):
     )
     auxiliary_half: NonNegativeInt | None = Field(
         None, description="Which random half of the auxiliary samples it is trained on in place of the members, if any"
+    )
+    relative_of: str | None = Field(None, description="Id of the target this one was made from; set by the workflow")
+    at_epoch: NonNegativeInt | None = Field(
+        None, description="Epoch of that target's training it is the checkpoint of, if any; set by the workflow"
     )
 
     @abstractmethod

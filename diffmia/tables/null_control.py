@@ -60,7 +60,7 @@ def fill(inputs: TableInputs) -> Table:
     data = family_wise(inputs.metrics, config.controls, config.evaluation.confidence)
     data = with_threat_model(data, config)
     if data.empty:
-        remark = "No target of the run has a null control (null_targets)."
+        remark = "No target of the run has a null control (null_targets, or checkpoint_epochs with 0)."
         return Table("null_control", _TITLE, pd.DataFrame(), data, [remark])
     found = {(row.target, row.seed, row.attack, row.variant): row for row in data.itertuples()}
     shown = data[["target", "seed", "attack"]].drop_duplicates().itertuples(index=False)
@@ -97,9 +97,9 @@ def _notes(data: pd.DataFrame, config: Config) -> list[str]:
         for target, rows in data.groupby("target", sort=False)
     ]
     found = [
-        "A control was trained like a target, but on half of the auxiliary samples, so it knows neither members nor "
-        "non-members. An interval without 50, which is chance, points to a leak in how attacks are made or judged, or "
-        "to a shift between members and non-members.",
+        "A control is like a target, but was trained on half of the auxiliary samples (`__null`) or not at all "
+        "(`__epoch0`), so it knows neither members nor non-members. An interval without 50, which is chance, points to "
+        "a leak in how attacks are made or judged, or to a shift between members and non-members.",
         samples_judged(data),
         f"In square brackets: family-wise {100 * confidence:g} % interval, value ± z(1 − {1 - confidence:.3g}/2m) · "
         "std, with the std of the bootstrap and m the number of AUCs on the control: of each attack, without and with "

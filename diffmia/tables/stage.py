@@ -1,11 +1,11 @@
-"""The table stage: from the run's metrics and split manifests to one table's files."""
+"""The table stage: from the run's metrics and split manifests to the files of its tables."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 from pydantic import ImportString, TypeAdapter
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from diffmia.config import Config
 
 
-def render_table(
-    name: str, config: Config, metrics: Path, splits: Sequence[Path], duplicates: Sequence[Path], out: Any
+def render_tables(
+    config: Config, metrics: Path, splits: Sequence[Path], duplicates: Sequence[Path], csv: Sequence[Path]
 ) -> None:
-    """Write `out.csv`, `out.md` and `out.tex` of a table.
+    """Write the run's tables: `<name>.csv` as `csv` has them, and beside each its `.md` and `.tex`.
 
     `splits` are manifests named `<split>/seed<n>.json`, and `duplicates` their near-duplicates, `<split>/seed<n>.csv`.
     """
-    fill = TypeAdapter(ImportString).validate_python(TABLES[name])
     manifests = {key: json.loads(path.read_text()) for key, path in by_id_and_seed(splits).items()}
     pairs = {key: pd.read_csv(path) for key, path in by_id_and_seed(duplicates).items()}
-    write(fill(TableInputs(read_metrics(metrics), manifests, config, pairs)), out.csv, out.md, out.tex)
+    inputs = TableInputs(read_metrics(metrics), manifests, config, pairs)
+    for path in map(Path, csv):
+        fill = TypeAdapter(ImportString).validate_python(TABLES[path.stem])
+        write(fill(inputs), path, path.with_suffix(".md"), path.with_suffix(".tex"))

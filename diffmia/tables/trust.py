@@ -35,15 +35,15 @@ def fill(inputs: TableInputs) -> Table:
 
 
 def excess(metrics: pd.DataFrame, config: Config) -> pd.DataFrame:
-    """Each attack beside the best blind baseline of its target and its own AUC on the target's null control.
+    """Each attack beside the best blind baseline of its target and its own AUC on the target's null controls.
 
     Returns
     -------
     DataFrame
         Columns target, attack, variant (base, oms); value, ci_low, ci_high, std_over_seeds (AUC, percent); blind (the
         best blind AUC) and excess (the AUC less that, or less chance if that is higher), and of TPR at 1 % FPR tpr,
-        blind_tpr and excess_tpr; control, null, null_low, null_high and null_contains_chance (of the control,
-        family-wise; the first seed that does not contain chance, if any); reliable and flags.
+        blind_tpr and excess_tpr; reliable and flags; control, null, null_low, null_high and null_contains_chance
+        (family-wise; of the first control and seed that does not contain chance, or of the first).
     """
     keys = ["target", "attack", "variant"]
     rows = over_seeds(metrics[metrics["metric"].isin(_METRICS) & metrics["variant"].isin(["base", "oms"])])
@@ -59,13 +59,12 @@ def excess(metrics: pd.DataFrame, config: Config) -> pd.DataFrame:
     for name, column, chance in (("", "value", 50.0), ("_tpr", "tpr", 1.0)):
         table[f"blind{name}"] = best[column].to_numpy()
         table[f"excess{name}"] = table[column] - table[f"blind{name}"].clip(lower=chance)
-    control_of = {target: next(iter(config.null_targets(target)), None) for target in config.run.targets}
-    nulls = family_wise(metrics, config.controls, config.evaluation.confidence)
+    controls = [(target, control) for target in config.run.targets for control in config.controls_of(target)]
+    nulls = family_wise(metrics, config.controls, config.evaluation.confidence).rename(columns={"target": "control"})
+    nulls = pd.DataFrame(controls, columns=["target", "control"]).merge(nulls, on="control")
     nulls = nulls.sort_values("contains_chance", kind="stable").drop_duplicates(keys)
     names = {"value": "null", "ci_low": "null_low", "ci_high": "null_high", "contains_chance": "null_contains_chance"}
-    nulls = nulls[[*keys, *names]].rename(columns={**names, "target": "control"})
-    table["control"] = table["target"].map(control_of)
-    table = table.merge(nulls, how="left", on=["control", "attack", "variant"])
+    table = table.merge(nulls[[*keys, "control", *names]].rename(columns=names), how="left", on=keys)
     order = {id_: i for i, id_ in enumerate(sorted(shown, key=lambda id_: id_ not in set(blind["attack"])))}
     rank = {"target": {id_: i for i, id_ in enumerate(config.run.targets)}, "attack": order}
     return table.sort_values(
@@ -102,8 +101,9 @@ def _notes(rows: pd.DataFrame, data: pd.DataFrame, config: Config) -> list[str]:
         "that, or less 50 where that is higher, and the same of TPR at 1 % FPR, whose chance is 1; what is left of an "
         "attack when what needs no model is taken away.",
         "Null control: the same attack on a model that was trained on neither set, with its family-wise interval as in "
-        "table null_control; NO where it does not contain 50, which is chance. n/a: the target has no null control "
-        "(null_targets), or the attack asks no model.",
+        "table null_control; NO where it does not contain 50, which is chance. Of several controls the first that does "
+        "not is shown, or else the first. n/a: the target has no null control (null_targets, checkpoint_epochs: 0), or "
+        "the attack asks no model or was not done on it.",
         "Intervals are of the samples judged alone; ± is the standard deviation over seeds, each with a split, a "
         "training and noise of its own. Of blind baselines they are about √2 too narrow, since each fold is judged by "
         "what was fitted to the others; the flag “shift” takes that into account.",

@@ -46,7 +46,8 @@ def with_images(fresh):
 
 
 def scores(project, target: str) -> pd.DataFrame:
-    return pd.read_parquet(project.folder / f"results/scores/{target}/seed0/naive.parquet")
+    scores = pd.read_parquet(project.folder / f"results/scores/{target}/seed0/residuals.parquet")
+    return scores[scores["attack"] == "naive"]
 
 
 def test_a_model_that_is_taken_in_scores_as_where_it_was_trained(with_images):

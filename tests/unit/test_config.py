@@ -13,6 +13,7 @@ import yaml
 from diffmia.config import SCHEMA_PATH, json_schema, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
+from diffmia.figures.shown import compared_targets
 from diffmia.jobs import learned_from, questions_of
 from diffmia.passes.residuals import count_evaluations
 from diffmia.probes import Probe
@@ -30,8 +31,7 @@ ABSENT = object()
 
 TOP = "Accepted: run, device, datasets, splits, targets, attacks, duplicates, evaluation"
 MODEL = "Accepted: channels, layers_per_block, attention, dropout, norm_groups"
-NULL = [f"{id_}__null" for id_, of in SHIPPED["targets"].items() if "null_targets" in of]
-TARGETS = "Defined: " + ", ".join([*SHIPPED["targets"], *NULL])
+TARGETS = "Defined: " + ", ".join(load_config(SHIPPED).targets)
 ATTACKS = "Defined: " + ", ".join(SHIPPED["attacks"])
 SPLITS = "Defined: " + ", ".join(SHIPPED["splits"])
 DATASETS = "Defined: " + ", ".join(SHIPPED["datasets"])
@@ -429,13 +429,21 @@ class TestNullTargets:
         config = load_config(changed("targets.ddpm_digits.null_targets", 2))
         for half, id_ in enumerate(["ddpm_digits__null", "ddpm_digits__null1"]):
             like = config.targets["ddpm_digits"]
+            once = like.training.model_copy(update={"checkpoint_epochs": ()})
             assert config.targets[id_] == like.model_copy(
-                update={"auxiliary_half": half, "published_as": {}, "studies": None}
+                update={
+                    "auxiliary_half": half,
+                    "published_as": {},
+                    "studies": None,
+                    "relative_of": "ddpm_digits",
+                    "training": once,
+                }
             )
 
     def test_the_first_is_the_control_and_all_are_shadows(self):
         config = load_config(changed("targets.ddpm_digits.null_targets", 2))
-        assert config.controls == ["ddpm_digits__null"]
+        assert config.controls_of("ddpm_digits") == ["ddpm_digits__null", "ddpm_digits__epoch0"]
+        assert config.controls == ["ddpm_digits__null", "ddpm_digits__epoch0"]
         nulls = ["ddpm_digits__null", "ddpm_digits__null1"]
         assert learned_from(config, "ddpm_digits", "gsa_shadow") == ["ddpm_digits", *nulls]
         assert learned_from(config, "ddpm_digits__null", "gsa_shadow") == ["ddpm_digits__null", *nulls]
@@ -470,6 +478,66 @@ class TestNullTargets:
         raw = changed("targets.mine", {"family": "diffusers_ddpm", "split": "digits", "folder": "x", "null_targets": 1})
         with pytest.raises(DiffmiaError, match=r"targets\.mine\.null_targets"):
             load_config(raw)
+
+
+class TestCheckpoints:
+    """Each epoch of `checkpoint_epochs` before the last adds a target: the model as it was then."""
+
+    def test_they_are_like_the_target_but_earlier(self):
+        config = load_config(changed("targets.ddpm_digits.training.checkpoint_epochs", [275, 0, 550]))
+        assert config.checkpoints("ddpm_digits") == {
+            0: "ddpm_digits__epoch0",
+            275: "ddpm_digits__epoch275",
+            550: "ddpm_digits",
+        }
+        like, early = config.targets["ddpm_digits"], config.targets["ddpm_digits__epoch275"]
+        assert (early.at_epoch, early.relative_of, early.training) == (275, "ddpm_digits", like.training)
+        assert (early.studies, early.null_targets) == (None, 0)
+        assert config.trained_as("ddpm_digits__epoch275") == config.trained_as("ddpm_digits") == "ddpm_digits"
+        assert config.trained_as("ddpm_digits__null") == "ddpm_digits__null"
+        assert config.checkpoints("ddpm_digits__epoch275") == config.checkpoints("ddpm_digits_smoke") == {}
+
+    def test_the_one_before_training_is_a_null_control(self):
+        config = load_config(changed("targets.ddpm_digits.training.checkpoint_epochs", [275]))
+        assert config.controls_of("ddpm_digits") == ["ddpm_digits__null"]
+        assert config.controls_of("uvit_digits") == ["uvit_digits__epoch0"]
+
+    def test_only_their_residuals_are_asked_for(self):
+        config = load_config(AS_SHIPPED)
+        untrained = "ddpm_digits__epoch0"
+        assert list(config.run_attacks(untrained)) == SHIPPED["run"]["attacks"][:7]
+        assert questions_of(config, "gradients", untrained) == []
+        assert not [q for q in questions_of(config, "residuals", untrained) if q.name.endswith(":map")]
+
+    def test_a_control_on_which_nothing_is_done_is_none(self):
+        raw = changed("run.attacks", ["gsa_concat", "quantile"])
+        assert load_config(raw).controls == ["ddpm_digits__null"]
+
+    def test_their_name_must_be_free(self):
+        raw = changed("targets.ddpm_digits__epoch0", SHIPPED["targets"]["ddpm_digits_smoke"])
+        with pytest.raises(DiffmiaError, match="ddpm_digits__epoch0 is the name of a checkpoint of 'ddpm_digits'"):
+            load_config(raw)
+
+    @pytest.mark.parametrize(("key", "value"), [("at_epoch", 5), ("relative_of", "uvit_digits")])
+    def test_nobody_else_says_whose_checkpoint_a_target_is(self, key, value):
+        with pytest.raises(DiffmiaError, match=rf"targets\.ddpm_digits\.{key} is set by the workflow"):
+            load_config(changed(f"targets.ddpm_digits.{key}", value))
+
+
+class TestVariants:
+    """`studies.variants` names targets that differ from one in a quantity."""
+
+    OF = "targets.ddpm_digits.studies"
+
+    def test_they_are_defined_targets_and_the_target_itself(self):
+        config = load_config(changed(self.OF, {"variants": {"channels": {8: "ddpm_digits_smoke", 32: "ddpm_digits"}}}))
+        found = compared_targets(config, "auc_over_variants", "ddpm_digits")
+        assert found == {("channels", 8): "ddpm_digits_smoke", ("channels", 32): "ddpm_digits"}
+        assert compared_targets(config, "auc_over_timesteps", "ddpm_digits") == {}
+        assert "which is not defined" in complaint(self.OF, {"variants": {"x": {1: "nowhere", 2: "ddpm_digits"}}})
+        assert "variants.x must have 'ddpm_digits' itself" in complaint(
+            self.OF, {"variants": {"x": {1: "ddpm_digits_smoke"}}}
+        )
 
 
 class TestWhatATargetLacks:

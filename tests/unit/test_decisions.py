@@ -195,12 +195,30 @@ class TestStage:
     RESIDUAL = ResidualAttack(family="residual", label="NA", start="gaussian", t=100, norm=2)
 
     def rows(self, folder, spec, scores, **metadata) -> pd.DataFrame:
-        write_scores(scores, {"split_hash": "f" * 64, **metadata}, folder / "scores.parquet")
+        write_scores(scores.assign(attack="mine"), {"split_hash": "f" * 64, **metadata}, folder / "scores.parquet")
         (folder / "split.json").write_text(json.dumps({"split_hash": "f" * 64}))
-        job = {"target": "one", "dataset": "digits", "attack": "mine", "seed": 7, "run_seed": 0}
-        paths = folder / "scores.parquet", folder / "split.json", folder / "out.csv"
-        evaluate_scores(spec, SPEC, 100, job, *paths)
-        return pd.read_csv(paths[-1])
+        job = {"target": "one", "dataset": "digits", "seed": 7, "run_seed": 0}
+        scores, out = [folder / "scores.parquet"], folder / "out.csv"
+        evaluate_scores({"mine": (spec, 100)}, SPEC, job, scores, folder / "split.json", out)
+        return pd.read_csv(out)
+
+    def test_each_attack_is_judged_by_its_own_scores_in_the_order_asked_for(self, tmp_path):
+        one, two = (frame(60, 100, seed)[["sample_id", "member", "role", "base", "oms"]] for seed in (1, 2))
+        paths = tmp_path / "both.parquet", tmp_path / "more.parquet"
+        write_scores(pd.concat([one.assign(attack="one"), two.assign(attack="two")]), {"split_hash": "f"}, paths[0])
+        write_scores(one.assign(attack="unasked"), {"split_hash": "f"}, paths[1])
+        (tmp_path / "split.json").write_text(json.dumps({"split_hash": "f"}))
+        job = {"target": "one", "dataset": "digits", "seed": 7, "run_seed": 0}
+        attacks = {"two": (self.RESIDUAL, 100), "one": (self.RESIDUAL, 50)}
+        evaluate_scores(attacks, SPEC, job, paths, tmp_path / "split.json", tmp_path / "out.csv")
+        rows = pd.read_csv(tmp_path / "out.csv")
+        assert rows["attack"].drop_duplicates().tolist() == ["two", "one"]
+        for attack, scores in (("one", one), ("two", two)):
+            found = rows[rows["attack"] == attack]["value"]
+            np.testing.assert_allclose(found, pd.DataFrame(evaluate(scores, SPEC, 7))["value"])
+        with pytest.raises(DiffmiaError, match=r"both\.parquet, .*more\.parquet have no scores of attack 'three'"):
+            evaluate_scores({"three": attacks["one"]}, SPEC, job, paths, tmp_path / "split.json", tmp_path / "x.csv")
+        assert not (tmp_path / "x.csv").exists()
 
     def test_decisions_have_the_attacks_id_and_its_score_another(self, tmp_path):
         skipped = json.dumps({"_at_0.1_fpr": REASON})

@@ -498,6 +498,7 @@ def test_cost_is_drawn_from_the_files_of_a_run(tmp_path: Path):
     job = {
         "attacks": [[attack, SHOWN[attack]._asdict()] for attack in COST_ATTACKS],
         "studied": [],
+        "compared": [],
         "seeds": [0],
         "evaluation_seeds": {},
     }

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from diffmia import jobs, training_version
-from diffmia.attacks.base import TableAttack
 from diffmia.attacks.learned import LearnedAttack
 from diffmia.config import load_config
 from diffmia.models.base import TrainedTarget
@@ -18,9 +17,12 @@ from diffmia.seeds import CHILDREN, child_seed
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
 ATTACKS = SHIPPED["attacks"]
-TARGETS = SHIPPED["targets"] | {f"{id_}__null": None for id_, of in SHIPPED["targets"].items() if "null_targets" in of}
-LEARNED = load_config(SHIPPED).attacks_of(LearnedAttack)
-READ = [attack for attack in ATTACKS if attack not in LEARNED]
+CONFIG = load_config(SHIPPED)
+LIKE = {
+    t: [t, *(o for o, of in CONFIG.targets.items() if of.relative_of == t)] for t in SHIPPED["targets"]
+}  # relatives
+TARGETS = dict.fromkeys(CONFIG.targets) | SHIPPED["targets"]
+LEARNED = CONFIG.attacks_of(LearnedAttack)
 
 
 def definition_jobs(raw, seed=0):
@@ -32,13 +34,9 @@ def definition_jobs(raw, seed=0):
         **{f"training {t}": jobs.training_job(config, t, seed) for t in config.targets_of(TrainedTarget)},
         **{f"residuals {t}": jobs.pass_job(config, "ask_target", "residuals", t, seed) for t in config.targets},
         **{f"gradients {t}": jobs.pass_job(config, "ask_target", "gradients", t, seed) for t in config.targets},
-        **{
-            f"score {t} {a}": jobs.score_job(config, t, a)
-            for t in config.targets
-            for a in config.attacks_of(TableAttack)
-        },
+        **{f"score {t}": jobs.score_job(config, t) for t in config.targets},
         **{f"learning {t} {a}": jobs.learning_job(config, t, a, seed) for t in config.targets for a in LEARNED},
-        **{f"evaluation {t} {a}": jobs.evaluation_job(config, t, a, seed) for t in config.targets for a in ATTACKS},
+        **{f"evaluation {t}": jobs.evaluation_job(config, t, seed) for t in config.targets},
     }
 
 
@@ -47,7 +45,7 @@ def shown_jobs(raw):
     config = load_config(raw)
     return {
         "metrics": jobs.selection_job(config, "aggregate_metrics", "diffmia.evaluation.stage"),
-        **{f"table {name}": jobs.table_job(config, name) for name in config.run.tables},
+        "tables": jobs.tables_job(config),
         **{f"figure {name}": jobs.figure_job(config, name, "ddpm_digits") for name in config.run.figures},
     }
 
@@ -60,8 +58,10 @@ def moved(change, of=definition_jobs):
     return {name for name in before if after[name] != before[name]}
 
 
-def scores(attack, targets=TARGETS):
-    return {f"score {target} {attack}" for target in targets}
+def scores(attack, targets=tuple(TARGETS)):
+    """Names of the jobs that score `attack`, of these targets those it can be done on, and judge it where it is run."""
+    done = [target for target in targets if attack in CONFIG.table_attacks(target)]
+    return {f"score {t}" for t in done} | {f"evaluation {t}" for t in done if attack in CONFIG.run_attacks(t)}
 
 
 def in_reverse(node):
@@ -127,14 +127,14 @@ class TestWhatDecidesNoNumber:
     def test_the_selection(self, selection):
         found = moved(lambda raw: raw["run"].update(selection))
         # gradients cost several times as much: a target is asked for those that the run's attacks need
-        assert not {name for name in found if not name.startswith("gradients ")}
+        assert not {name for name in found if not name.startswith(("gradients ", "evaluation "))}
 
     def test_what_an_attack_is_called_but_in_tables_and_figures(self):
         def rename(raw):
             raw["attacks"]["pia"]["label"] = "Proximal"
 
         assert moved(rename) == set()
-        assert {"table table1", "figure roc"} <= moved(rename, of=shown_jobs)
+        assert {"tables", "figure roc"} <= moved(rename, of=shown_jobs)
 
     @pytest.mark.parametrize(
         "preset", sorted(REPOSITORY.glob("profiles/*/overrides.yaml")), ids=lambda p: p.parent.name
@@ -143,7 +143,7 @@ class TestWhatDecidesNoNumber:
         overrides = yaml.safe_load(preset.read_text())
         assert set(overrides) == {"run"}
         found = moved(lambda raw: raw["run"].update(overrides["run"]))
-        assert not {name for name in found if not name.startswith("gradients ")}
+        assert not {name for name in found if not name.startswith(("gradients ", "evaluation "))}
 
 
 class TestTraining:
@@ -154,9 +154,10 @@ class TestTraining:
     def test_another_definition_trains_that_target_and_asks_it_again(self, section, key, value):
         found = moved(lambda raw: raw["targets"]["ddpm_digits"].setdefault(section, {}).update({key: value}))
         # how it is trained reaches the residuals with the weights; what it is decides how it is asked
-        like = ("ddpm_digits", "ddpm_digits__null")
-        asked = ("residuals", "gradients") if section != "training" else ()
-        assert found == {f"{kind} {target}" for kind in ("training", *asked) for target in like}
+        like = {"training": ("ddpm_digits", "ddpm_digits__null")}
+        if section != "training":
+            like |= {"residuals": LIKE["ddpm_digits"], "gradients": LIKE["ddpm_digits"]}
+        assert found == {f"{kind} {target}" for kind, of in like.items() for target in of}
 
     def test_timesteps_and_attacks_train_nothing(self):
         def other_attacks(raw):
@@ -201,11 +202,11 @@ class TestResidualsAndScores:
 
     def test_another_timestep_of_a_target_is_asked_of_that_target(self):
         found = moved(lambda raw: raw["targets"]["ddpm_digits"]["timesteps"].update(naive=120))
-        like = ["ddpm_digits", "ddpm_digits__null"]
+        like = LIKE["ddpm_digits"]
         assert found == {f"residuals {target}" for target in like} | scores("naive", like)
 
     def test_another_timestep_of_an_attack_is_asked_of_targets_without_their_own(self):
-        followers = [target for target, spec in SHIPPED["targets"].items() if "naive" not in spec.get("timesteps", {})]
+        followers = [target for target, spec in CONFIG.targets.items() if "naive" not in spec.timesteps]
         found = moved(lambda raw: raw["attacks"]["naive"].update(t=300))
         assert 0 < len(followers) < len(TARGETS)
         assert found == {f"residuals {target}" for target in followers} | scores("naive", followers)
@@ -223,7 +224,7 @@ class TestResidualsAndScores:
     def test_one_more_attack_that_nobody_selected(self, spec, asks):
         found = moved(lambda raw: raw["attacks"].update(another=spec))
         assert ("residuals ddpm_digits" in found) == asks
-        assert not {name for name in found if not name.startswith("residuals")}
+        assert not {name for name in found if not name.startswith(("residuals", "score"))}
 
     def test_the_probes_are_those_of_all_defined_attacks_each_once(self):
         raw = copy.deepcopy(SHIPPED)
@@ -256,7 +257,7 @@ class TestResidualsAndScores:
 class TestEvaluation:
     def test_other_settings_judge_everything_again(self):
         found = moved(lambda raw: raw["evaluation"].update(bootstrap=500))
-        assert found == {f"evaluation {target} {attack}" for target in TARGETS for attack in ATTACKS}
+        assert found == {f"evaluation {target}" for target in TARGETS}
 
     def test_the_seeds_of_a_run_are_part_of_what_it_shows(self):
         assert moved(lambda raw: raw["run"].update(seeds=[1]), of=shown_jobs) == set(shown_jobs(SHIPPED))
@@ -292,7 +293,7 @@ class TestSeeds:
             ("split digits", "split"),
             ("training ddpm_digits", "training"),
             ("residuals ddpm_digits", "noise"),
-            ("evaluation ddpm_digits pia", "evaluation"),
+            ("evaluation ddpm_digits", "evaluation"),
             ("gradients ddpm_digits", "noise"),
             ("learning ddpm_digits gsa_concat", "learning"),
         ]:

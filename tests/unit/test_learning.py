@@ -85,7 +85,7 @@ def stage(tmp_path):
 
 def test_the_score_file_has_judged_and_training_rows(stage):
     scores, facts, _ = stage.run()
-    assert list(scores.columns) == ["sample_id", "member", "role", "base", "oms"]
+    assert list(scores.columns) == ["attack", "sample_id", "member", "role", "base", "oms"]
     role = stage.tables[0]["role"]
     assert scores["sample_id"].tolist() == stage.tables[0].loc[role != "auxiliary", "sample_id"].tolist()
     assert scores["member"].tolist() == (role[role != "auxiliary"] == "member").tolist()

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.errors import DiffmiaError
 from diffmia.models.ddpm_unet import DDPMUNet
-from diffmia.scoring import read_scores, score_attack
+from diffmia.scoring import read_scores, score_attacks
 
 SPLIT = "a" * 64
 HASHES = {"split_hash": SPLIT, "dataset_hash": "d", "target_hash": "t"}
@@ -45,37 +45,44 @@ def write(path, columns):
     return path
 
 
-@pytest.mark.parametrize(("spec", "t", "base", "oms"), COLUMNS.values(), ids=COLUMNS)
-def test_scores_are_the_attacks_columns_of_members_and_non_members(spec, t, base, oms, residuals, tmp_path):
-    hashes = score_attack(spec, "attack", t, residuals, tmp_path / "scores.parquet")
+def score(residuals, out, t=350):
+    return score_attacks({"naive": (NAIVE, t)}, residuals, out)
+
+
+def test_scores_are_the_attacks_columns_of_members_and_non_members(residuals, tmp_path):
+    attacks = {name: (spec, t) for name, (spec, t, *_) in COLUMNS.items()}
+    hashes = score_attacks(attacks, residuals, tmp_path / "scores.parquet")
     table = pq.read_table(residuals).to_pandas().set_index("sample_id")
     judged = [2, 5, 7, 11]  # all but the auxiliary sample
-    expected = pd.DataFrame(
-        {
-            "sample_id": judged,
-            "member": [True, False, False, True],
-            "role": "eval",
-            "base": table.loc[judged, base].to_numpy(),
-            "oms": table.loc[judged, oms].to_numpy(),
-        }
-    )
-    pd.testing.assert_frame_equal(read_scores(tmp_path / "scores.parquet", SPLIT), expected, check_exact=True)
+    found = read_scores(tmp_path / "scores.parquet", SPLIT)
+    assert list(found) == list(COLUMNS)
+    for name, (*_, base, oms) in COLUMNS.items():
+        expected = pd.DataFrame(
+            {
+                "sample_id": judged,
+                "member": [True, False, False, True],
+                "role": "eval",
+                "base": table.loc[judged, base].to_numpy(),
+                "oms": table.loc[judged, oms].to_numpy(),
+            }
+        )
+        pd.testing.assert_frame_equal(found[name], expected, check_exact=True)
     assert hashes == HASHES
     metadata = pq.read_schema(tmp_path / "scores.parquet").metadata
-    assert metadata == {key.encode(): value.encode() for key, value in (HASHES | {"attack": "attack"}).items()}
+    assert metadata == {key.encode(): value.encode() for key, value in HASHES.items()}
 
 
 @pytest.mark.parametrize("role", ["auxiliary", "trained"])
 def test_only_members_and_non_members_are_scored(role, tmp_path):
     columns = {"gaussian.t350:0-1:l2": np.arange(5.0), "gaussian.t350:0-2:l2": np.arange(5.0)}
     path = write(tmp_path / "residuals.parquet", columns | {"role": ["member", role, "non_member", role, "member"]})
-    score_attack(NAIVE, "naive", 350, path, tmp_path / "scores.parquet")
-    scores = read_scores(tmp_path / "scores.parquet", SPLIT)
+    score(path, tmp_path / "scores.parquet")
+    scores = read_scores(tmp_path / "scores.parquet", SPLIT)["naive"]
     assert scores["base"].tolist() == [0, 2, 4]
 
 
 def test_scores_of_another_split_are_refused(residuals, tmp_path):
-    score_attack(NAIVE, "naive", 350, residuals, tmp_path / "scores.parquet")
+    score(residuals, tmp_path / "scores.parquet")
     with pytest.raises(DiffmiaError, match="scores of split aaaaaaaaaaaa, and they are to be judged by split bbbb"):
         read_scores(tmp_path / "scores.parquet", "bbbb")
 
@@ -88,13 +95,13 @@ def test_a_score_that_is_no_number_is_refused(column, variant, bad, tmp_path):
     path = write(tmp_path / "residuals.parquet", columns)
     message = rf"{variant} scores of attack 'naive': 2 of 4 are NaN or infinite \(first sample ids: 5, 11\)"
     with pytest.raises(DiffmiaError, match=message):
-        score_attack(NAIVE, "naive", 350, path, tmp_path / "scores.parquet")
+        score(path, tmp_path / "scores.parquet")
     assert not (tmp_path / "scores.parquet").exists()
 
 
 def test_a_table_without_the_attacks_columns_is_refused(residuals, tmp_path):
     with pytest.raises(DiffmiaError, match=r"no column for attack 'naive' at t = 50: .*gaussian\.t50:0-1:l2"):
-        score_attack(NAIVE, "naive", 50, residuals, tmp_path / "scores.parquet")
+        score(residuals, tmp_path / "scores.parquet", t=50)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from diffmia.figures import FIGURES, contraction, convergence, iteration_pairs, 
 from diffmia.figures.attacks import StudiedAttack
 from diffmia.figures.columns import COLUMNS
 from diffmia.figures.figure import FigureData, save
+from diffmia.figures.shown import shown_searches
 from diffmia.figures.stage import plot_figure
 from diffmia.probes import NORMS, column
 from diffmia.studies import StudiesSpec
@@ -268,14 +269,12 @@ def config_with(change=lambda raw: None):
 @pytest.mark.parametrize("name", DRAW)
 def test_columns_are_those_that_the_pass_answers(name):
     config = config_with()
-    shown = jobs.shown_searches(config, name, "ddpm_digits")
+    shown = shown_searches(config, name, "ddpm_digits")
     assert list(shown) == (["naive", "pia"] if name in AT_ONE_TIMESTEP else ["naive", "secmi", "pia"])
     questions = jobs.questions_of(config, "residuals", "ddpm_digits")
     assert {c for of in shown.values() for c in of.names} <= {c for question in questions for c in question.columns()}
-    assert not jobs.shown_searches(config, name, "ddpm_digits_smoke")
-    assert not jobs.shown_searches(
-        config_with(lambda raw: raw["run"].update(attacks=["quantile"])), name, "ddpm_digits"
-    )
+    assert not shown_searches(config, name, "ddpm_digits_smoke")
+    assert not shown_searches(config_with(lambda raw: raw["run"].update(attacks=["quantile"])), name, "ddpm_digits")
 
 
 @pytest.mark.parametrize(
@@ -316,6 +315,7 @@ def test_figures_are_drawn_from_files(name, tmp_path: Path):
     job = {
         "attacks": [],
         "studied": [[id_, of._asdict()] for id_, of in shown.studied.items()],
+        "compared": [],
         "seeds": [0],
         "evaluation_seeds": {},
     }

@@ -134,10 +134,10 @@ def test_a_target_is_not_scored_against_another_split(project):
     manifest.write_text(json.dumps(content))
     shutil.rmtree(project.folder / "results/residuals")
     # only the residual job is asked for, as by someone who copies files about: the split's own rule would make it anew
-    table = f"results/residuals/{TARGET}/seed0/0of1.parquet"
+    table = f"results/residuals/{TARGET}/seed0.parquet"
     output = refused(project, table, "--allowed-rules", "ask_target")
     assert "was trained on split" in output
-    assert not made(project, "0of1.parquet")
+    assert not (project.folder / table).exists()
 
 
 def test_scores_that_are_no_numbers(project):
@@ -148,5 +148,5 @@ def test_scores_that_are_no_numbers(project):
     values[:3] = np.nan
     table = table.set_column(index, table.column_names[index], [values])
     pq.write_table(table, table_path)
-    output = refused(project, f"results/scores/{TARGET}/seed0/naive.parquet", "--allowed-rules", "score_attack")
+    output = refused(project, f"results/scores/{TARGET}/seed0/residuals.parquet", "--allowed-rules", "score_attacks")
     assert "base scores of attack 'naive': 3 of 1285 are NaN or infinite (first sample ids: " in output

@@ -45,9 +45,10 @@ def test_metrics_and_cost_have_their_columns_and_rows(finished):
 
 
 def test_score_and_residual_files_have_their_columns(finished):
-    scores = pd.read_parquet(finished.folder / f"results/scores/{TARGET}/seed0/pia.parquet")
-    assert list(scores.columns) == ["sample_id", "member", "role", "base", "oms"]
-    assert scores["member"].sum() == 256
+    scores = pd.read_parquet(finished.folder / f"results/scores/{TARGET}/seed0/residuals.parquet")
+    assert list(scores.columns) == ["attack", "sample_id", "member", "role", "base", "oms"]
+    assert {"naive", "secmi", "pia", "pian"} < set(scores["attack"])  # all that are defined
+    assert scores[scores["attack"] == "pia"]["member"].sum() == 256
     residuals = pq.read_schema(finished.folder / f"results/residuals/{TARGET}/seed0.parquet")
     assert residuals.names[:3] == ["sample_id", "role", "label"]
     assert "gaussian.t100:0-2:l2" in residuals.names
@@ -59,9 +60,9 @@ def test_every_result_has_its_provenance_beside_it(finished):
     for meta in (
         f"targets/{TARGET}/seed0.meta.json",
         f"residuals/{TARGET}/seed0.meta.json",
-        f"scores/{TARGET}/seed0/pia.meta.json",
+        f"scores/{TARGET}/seed0/residuals.meta.json",
         "metrics.meta.json",
-        "tables/table1.meta.json",
+        "tables.meta.json",
         f"figures/roc.{TARGET}.meta.json",
     ):
         record = json.loads((results / meta).read_text())
@@ -75,7 +76,7 @@ def test_every_result_has_its_provenance_beside_it(finished):
 def test_tables_and_figures_are_there_in_every_format(finished):
     results = finished.folder / "results"
     for name in ("table1", "tablec1"):
-        assert {path.suffix for path in (results / "tables").glob(f"{name}.*")} == {".csv", ".md", ".tex", ".json"}
+        assert {path.suffix for path in (results / "tables").glob(f"{name}.*")} == {".csv", ".md", ".tex"}
     for name in ("roc", "training_loss"):
         for suffix in ("png", "pdf"):
             assert (results / "figures" / f"{name}.{TARGET}.{suffix}").stat().st_size > 5_000

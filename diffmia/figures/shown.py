@@ -1,0 +1,49 @@
+"""What of a run each figure shows: its attacks, and the targets whose residuals it reads."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from diffmia.config import Config, studied_attacks
+from diffmia.figures import FIGURES
+from diffmia.figures.attacks import ShownAttack, StudiedAttack
+from diffmia.figures.columns import COLUMNS, base_and_oms
+
+
+def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:
+    """The run's attacks on `target` that figures show, by id: all that are not another reading of one."""
+    specs = {attack: config.attacks[attack] for of, attack in config.pairs if of == target}
+    return {
+        id_: ShownAttack(spec.label, spec.access, spec.supervision)
+        for id_, spec in specs.items()
+        if spec.reading_of is None
+    }
+
+
+def shown_searches(config: Config, figure: str, target: str) -> dict[str, StudiedAttack]:
+    """The run's attacks on `target` whose noise searches `figure` shows, by id, with the columns it reads."""
+    specs, studies = studied_attacks(config, target), config.targets[target].studies
+    compared = compared_targets(config, figure, target)
+    shown = {}
+    for id_ in [attack for of, attack in config.pairs if of == target and attack in specs]:
+        spec, t = specs[id_], config.timestep(id_, target)
+        if compared:
+            columns = [[thing, *base_and_oms(spec, config.timestep(id_, of))] for thing, of in compared.items()]
+        else:
+            columns = COLUMNS[figure](spec, t, studies) if studies is not None and figure in COLUMNS else []
+        if columns:
+            shown[id_] = StudiedAttack(spec.label, spec.start, t, spec.norm, columns)
+    return shown
+
+
+def compared_targets(config: Config, figure: str, target: str) -> dict[Hashable, str]:
+    """Ids of the targets whose residuals `figure` of `target` shows side by side, by what each stands for.
+
+    An epoch of its training, or a quantity and its value; nothing of a figure that shows but the one target.
+    """
+    reads, studies = FIGURES[figure].reads, config.targets[target].studies
+    if reads == "epochs":
+        return config.checkpoints(target)
+    if reads == "variants" and studies is not None:
+        return {(name, value): id_ for name, of in studies.variants.items() for value, id_ in of.items()}
+    return {}

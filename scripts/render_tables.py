@@ -1,0 +1,11 @@
+"""Render the tables of the run."""
+
+from diffmia.runtime import job_context
+
+if __name__ == "__main__":
+    with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.tables.stage import render_tables
+
+        files = job.input
+        render_tables(job.config, files.metrics, files.splits, files.duplicates, job.output.csv)
+        job.record(inputs=list(files))
