@@ -48,12 +48,19 @@ class BlindAttack(AttackSpec):
 
     @abstractmethod
     def score(
-        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device | None
+        self,
+        images: np.ndarray,
+        member: np.ndarray,
+        classes: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        device: torch.device | None,
     ) -> np.ndarray:
         """Log-odds (N,) of not being a member, of images uint8 (N, C, H, W).
 
         Membership (N,) is that of the samples in other folds, over which the members of each of `classes` (N,) are
-        spread evenly. `device` is None if `gpu` is 0.
+        spread evenly if the split fixed their number; or, if it drew whole groups, those of `groups` (N,), none of
+        which is cut. `device` is None if `gpu` is 0.
         """
 
 
@@ -63,12 +70,18 @@ class BlindStatistics(BlindAttack):
     family: Literal["blind_statistics"]
 
     def score(
-        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device | None
+        self,
+        images: np.ndarray,
+        member: np.ndarray,
+        classes: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        device: torch.device | None,
     ) -> np.ndarray:
         """See `BlindAttack.score`."""
         from diffmia.blind.statistics import statistics_scores
 
-        return statistics_scores(images, member, self.folds, seed, classes)
+        return statistics_scores(images, member, self.folds, seed, classes, groups)
 
 
 class BlindCNN(BlindAttack):
@@ -83,7 +96,13 @@ class BlindCNN(BlindAttack):
     weight_decay: NonNegativeFloat = Field(0.01, description="Weight decay")
 
     def score(
-        self, images: np.ndarray, member: np.ndarray, classes: np.ndarray, seed: int, device: torch.device
+        self,
+        images: np.ndarray,
+        member: np.ndarray,
+        classes: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        device: torch.device,
     ) -> np.ndarray:
         """See `BlindAttack.score`."""
         from diffmia.blind.cnn import cnn_scores
@@ -99,4 +118,5 @@ class BlindCNN(BlindAttack):
             weight_decay=self.weight_decay,
             device=device,
             classes=classes,
+            groups=groups,
         )

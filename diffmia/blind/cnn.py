@@ -33,6 +33,7 @@ def cnn_scores(
     weight_decay: float,
     device: torch.device,
     classes: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Score every sample by its pixels; lower = member. AdamW on a cosine schedule that ends at zero.
@@ -41,7 +42,7 @@ def cnn_scores(
     ----------
     images : uint8 array (N, C, H, W)
     member : bool array (N,)
-    folds, seed, classes
+    folds, seed, classes, groups
         See `out_of_fold`.
     epochs, batch_size : int
         Passes over the other folds, samples per step.
@@ -56,7 +57,7 @@ def cnn_scores(
     Raises
     ------
     DiffmiaError
-        If a class has fewer samples than there are folds, or the loss is not finite.
+        If a class has fewer samples, or groups, than there are folds, or the loss is not finite.
     """
     done = itertools.count(1)
 
@@ -84,4 +85,4 @@ def cnn_scores(
         settle_batch_norm(network, read, train)
         return outputs(network, read, judged)[:, 0].double().numpy()
 
-    return out_of_fold(fit_predict, member, folds, seed, classes)
+    return out_of_fold(fit_predict, member, folds, seed, classes, groups)

@@ -25,7 +25,12 @@ COMPRESS_LEVEL = 6  # zlib's default; the size also depends on the zlib that Pil
 
 
 def statistics_scores(
-    images: np.ndarray, member: np.ndarray, folds: int, seed: int, classes: np.ndarray | None = None
+    images: np.ndarray,
+    member: np.ndarray,
+    folds: int,
+    seed: int,
+    classes: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Score every sample by its statistics; lower = member.
 
@@ -33,7 +38,7 @@ def statistics_scores(
     ----------
     images : uint8 array (N, C, H, W)
     member : bool array (N,)
-    folds, seed, classes
+    folds, seed, classes, groups
         See `out_of_fold`.
 
     Returns
@@ -44,7 +49,7 @@ def statistics_scores(
     Raises
     ------
     DiffmiaError
-        If a class has fewer samples than there are folds, or images have neither one nor three channels.
+        If a class has fewer samples, or groups, than there are folds, or images have neither one nor three channels.
     """
     statistics = image_statistics(images)
 
@@ -52,7 +57,7 @@ def statistics_scores(
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
         return model.fit(statistics[train], ~labels).decision_function(statistics[judged])
 
-    return out_of_fold(fit_predict, member, folds, seed, classes)
+    return out_of_fold(fit_predict, member, folds, seed, classes, groups)
 
 
 def statistic_names(channels: int) -> list[str]:

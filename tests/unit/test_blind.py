@@ -26,6 +26,7 @@ from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names, s
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test
 from diffmia.scoring import read_scores
+from diffmia.splits import ClassBalancedSplit, GroupSplit, build_split
 
 FOLDS = 5
 
@@ -359,6 +360,166 @@ class TestClassBalancedSplits:
         assert np.bincount(fold_numbers(member, FOLDS, 0, singles)[member]).tolist() == [4] * FOLDS
 
 
+class TestFoldsOfGroups:
+    """All of a group (a person, a source) is in one fold, where the split drew whole groups."""
+
+    GROUPS = np.repeat(np.arange(100), 4)
+
+    def sides(self, seed):
+        """Half of the groups are members, with all their samples."""
+        return (np.random.default_rng([seed, 1]).permutation(100) < 50)[self.GROUPS]
+
+    @pytest.mark.parametrize("groups", [None, np.full(24, np.nan), np.full(24, None)], ids=["none", "nan", "None"])
+    def test_without_groups_folds_are_what_they_always_were(self, groups):
+        rows, classes = np.arange(24), np.repeat([0, 1, 2], [10, 11, 3])
+        for found, expected in (
+            (fold_numbers(rows % 3 == 0, 4, 5, None, groups), "032210100023103213312321"),
+            (fold_numbers(rows % 2 == 0, 3, 5, rows // 6, groups), "100122001221100221001221"),
+        ):
+            assert "".join(map(str, found)) == expected
+        with pytest.warns(UserWarning, match="least populated class"):  # the third class is too small to spread
+            found = fold_numbers(rows % 2 == 0, 3, 5, classes, groups)
+        assert "".join(map(str, found)) == "010212102011011222200120"
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_no_group_is_cut_and_members_are_spread_as_evenly_as_groups_allow(self, seed):
+        generator = np.random.default_rng(seed)
+        sizes = np.concatenate([[200, 31], generator.integers(1, 9, 60), [200, 31], generator.integers(1, 9, 60)])
+        rows = generator.permutation(sizes.sum())
+        groups, member = np.repeat(np.arange(124), sizes)[rows], np.repeat(np.arange(124) < 62, sizes)[rows]
+        fold_of = fold_numbers(member, FOLDS, seed, groups=np.char.add("person ", groups.astype(str)))
+        assert all(len(set(fold_of[groups == group])) == 1 for group in range(124))
+        for side in (member, ~member):
+            counts = np.sort(np.bincount(fold_of[side], minlength=FOLDS))
+            assert counts[-1] == 200  # the large group on its own
+            assert counts[-2] - counts[0] <= 1
+
+    def test_samples_without_a_group_are_on_their_own(self):
+        member = np.tile([True, False], 40)
+        groups = np.where(np.arange(80) < 20, np.where(member, "a", "b"), None)
+        fold_of = fold_numbers(member, 4, 0, groups=groups)
+        for side, group in ((member, "a"), (~member, "b")):
+            counts = np.bincount(fold_of[side], minlength=4)
+            assert counts.tolist() == [10] * 4
+            assert len(set(fold_of[groups == group])) == 1
+
+    def test_the_seed_draws_them_and_names_do_not(self):
+        member = self.sides(0)
+        folds = [fold_numbers(member, FOLDS, seed, groups=self.GROUPS) for seed in (0, 0, 1)]
+        np.testing.assert_array_equal(folds[0], folds[1])
+        assert 0.1 < (folds[0] == folds[2]).mean() < 0.4  # a fifth by chance
+        np.testing.assert_array_equal(folds[0], fold_numbers(member, FOLDS, 0, groups=-self.GROUPS.astype(float)))
+
+    def test_too_few_groups_of_a_side_are_refused(self):
+        groups = np.concatenate([np.arange(20) // 5, np.arange(20) // 2 + 10])
+        for member, counts in ((np.arange(40) < 20, (4, 10)), (np.arange(40) >= 20, (10, 4))):
+            expected = f"^5 folds of {counts[0]} groups of members and {counts[1]} groups of non-members; .*whole group"
+            with pytest.raises(DiffmiaError, match=expected):
+                statistics_scores(np.zeros((40, 1, 8, 8), dtype=np.uint8), member, FOLDS, seed=0, groups=groups)
+            assert set(fold_numbers(member, 4, 0, groups=groups)[:20]) == {0, 1, 2, 3}
+
+    def test_groups_that_the_split_cut_are_refused(self):
+        with pytest.raises(ValueError, match="both members and non-members"):
+            fold_numbers(np.arange(40) % 2 == 0, FOLDS, 0, groups=np.arange(40) // 4)
+
+    def test_who_a_sample_is_of_does_not_tell_its_side(self):
+        """Each group is a random template and noise, and nothing else tells the sides apart."""
+
+        def auc(seed, groups):
+            generator, member = np.random.default_rng(seed), self.sides(seed)
+            x = generator.normal(size=(100, 20))[self.GROUPS] + 0.3 * generator.normal(size=(400, 20))
+
+            def nearest(train, labels, judged, _):
+                distances = np.linalg.norm(x[judged, None] - x[train], axis=2)
+                return distances[:, labels].min(axis=1) - distances[:, ~labels].min(axis=1)
+
+            scores = out_of_fold(nearest, member, FOLDS, seed, groups=groups)
+            return 50 + 100 * auc_test(scores[member], scores[~member]).delta
+
+        assert np.mean([auc(seed, None) for seed in range(3)]) > 95
+        assert abs(np.mean([auc(seed, self.GROUPS) for seed in range(12)]) - 50) < 4
+
+    def test_classes_are_not_spread_over_them(self):
+        """No draw of groups fixes a class's number of members, so folds with equal shares would repeat its chance."""
+        classes = self.GROUPS % 5
+
+        def auc(seed):
+            member = self.sides(seed)
+
+            def frequencies(train, labels, judged, _):
+                return -np.array([labels[classes[train] == class_].mean() for class_ in range(5)])[classes[judged]]
+
+            scores = out_of_fold(frequencies, member, FOLDS, seed, classes, self.GROUPS)
+            return 50 + 100 * auc_test(scores[member], scores[~member]).delta
+
+        assert np.mean([auc(seed) for seed in range(30)]) < 54  # 59 if they were spread
+
+
+class TestFoldsOfTheStage:
+    """What a fold must not cut is what the split drew."""
+
+    PEOPLE = np.repeat(np.arange(40), 9)  # each with a folder of images: it is both the class and the group
+
+    @pytest.fixture
+    def split(self, tmp_path):
+        """Draws a split; returns the paths that the stage is called with. The split may say it is by another method."""
+        generator = np.random.default_rng(0)
+        templates = generator.integers(60, 196, (40, 3, 6, 6))
+        images = templates[self.PEOPLE] + generator.integers(-3, 4, (360, 3, 6, 6))
+        names = np.char.add("p", self.PEOPLE.astype(str))
+        table = {"sample_id": range(360), "label": self.PEOPLE, "label_name": names, "group": names}
+        files = [tmp_path / name for name in ("images.npy", "samples.parquet", "split.json", "scores.parquet")]
+        np.save(files[0], images.astype(np.uint8))
+        pd.DataFrame(table).to_parquet(files[1])
+        (tmp_path / "dataset.json").write_text(json.dumps({"dataset_hash": "d" * 64, "shape": [3, 6, 6]}))
+
+        def draw(kind, method, seed, says=None):
+            spec = kind(dataset="d", method=method, members=180)
+            build_split(spec, seed, files[1], tmp_path / "dataset.json", files[2])
+            files[2].write_text(json.dumps(json.loads(files[2].read_text()) | {"method": says or method}))
+            return files
+
+        return draw
+
+    def auc(self, files, seed):
+        facts = score_blindly(
+            BlindStatistics(family="blind_statistics", label="S"), "blind", seed, *files, torch.device("cpu")
+        )
+        scores = read_scores(files[-1], facts["split_hash"])["blind"]
+        member = scores["member"].to_numpy(bool)
+        return 50 + 100 * auc_test(scores["base"][member], scores["base"][~member]).delta, facts["folds_of"]
+
+    def test_people_who_were_drawn_whole_are_judged_by_others(self, split):
+        found = [self.auc(split(GroupSplit, "by_group", seed), seed) for seed in range(10)]
+        assert {folds_of for _, folds_of in found} == {"groups"}
+        assert abs(np.mean([auc for auc, _ in found]) - 50) < 8
+        auc, folds_of = self.auc(split(GroupSplit, "by_group", 0, says="file"), 0)
+        assert folds_of == "samples"
+        assert auc > 90
+
+    @pytest.mark.parametrize(
+        "spec",
+        [
+            BlindStatistics(family="blind_statistics", label="S", folds=3),
+            BlindCNN(family="blind_cnn", label="C", folds=3, epochs=1),
+        ],
+        ids=lambda spec: spec.family,
+    )
+    def test_folds_of_a_baseline_are_those_of_the_split(self, spec, split, monkeypatch):
+        drawn = []
+
+        def remembered(*args):
+            drawn.append(fold_numbers(*args))
+            return drawn[-1]
+
+        monkeypatch.setattr(cross_validation, "fold_numbers", remembered)
+        for kind, method in ((GroupSplit, "by_group"), (ClassBalancedSplit, "class_balanced")):
+            score_blindly(spec, "blind", 0, *split(kind, method, 0), torch.device("cpu"))
+        whole, cut = drawn
+        assert {len(set(whole[person == self.PEOPLE])) for person in range(40)} == {1}
+        assert {len(set(cut[person == self.PEOPLE])) for person in range(40)} == {3}  # a member of each in every fold
+
+
 class TestStages:
     """From images and a split to score files and pairs, as the workflow calls them."""
 
@@ -370,7 +531,8 @@ class TestStages:
         np.save(tmp_path / "images.npy", images)
         pd.DataFrame({"sample_id": range(60), "label": np.arange(60) % 3}).to_parquet(tmp_path / "samples.parquet")
         roles = {"member": list(range(20)), "non_member": list(range(30, 60)), "auxiliary": list(range(20, 30))}
-        manifest = {"dataset": "d", "seed": 1, "split_hash": "s" * 64, "dataset_hash": "d" * 64, **roles}
+        hashes = {"split_hash": "s" * 64, "dataset_hash": "d" * 64}
+        manifest = {"dataset": "d", "method": "random", "seed": 1, **hashes, **roles}
         (tmp_path / "split.json").write_text(json.dumps(manifest))
         return tmp_path
 
@@ -385,14 +547,25 @@ class TestStages:
     def test_every_judged_sample_has_a_score_and_no_other(self, spec, split):
         files = [split / name for name in ("images.npy", "samples.parquet", "split.json", "scores.parquet")]
         facts = score_blindly(spec, "blind", 7, *files, torch.device("cpu"))
-        scores = read_scores(files[-1], "s" * 64)
+        scores = read_scores(files[-1], "s" * 64)["blind"]
         assert scores["sample_id"].tolist() == [*range(20), *range(30, 60)]
         assert scores["member"].tolist() == [True] * 20 + [False] * 30
         assert scores["oms"].isna().all()
         ids, member = scores["sample_id"].to_numpy(), scores["member"].to_numpy(bool)
-        again = spec.score(np.load(files[0])[ids], member, ids % 3, 7, torch.device("cpu"))
+        again = spec.score(np.load(files[0])[ids], member, None, None, 7, torch.device("cpu"))
         np.testing.assert_allclose(scores["base"], again, rtol=1e-5)
         assert facts["seconds_learning"]["base"] > 0
+
+    @pytest.mark.parametrize("method", ["class_balanced", "random", "boundary", "file"])
+    def test_classes_are_spread_where_the_split_fixed_how_many_there_are(self, method, split, monkeypatch):
+        files = [split / name for name in ("images.npy", "samples.parquet", "split.json", "scores.parquet")]
+        files[2].write_text(json.dumps(json.loads(files[2].read_text()) | {"method": method}))
+        given = []
+        monkeypatch.setattr(
+            BlindStatistics, "score", lambda self, images, *others: given.append(others[1]) or np.zeros(len(images))
+        )
+        score_blindly(BlindStatistics(family="blind_statistics", label="S"), "blind", 7, *files, None)
+        assert (given[0] is not None) == (method == "class_balanced")
 
     def test_pairs_are_of_sample_ids(self, split):
         spec = DuplicatesSpec(bits=2, rms=2)
