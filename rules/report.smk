@@ -12,7 +12,7 @@ rule render_table:
             "<out>/tables/{table}.md",
             caption="captions/table.rst",
             category=table_category,
-            labels={"table": "{table}"},
+            labels=table_labels,
         ),
         tex="<out>/tables/{table}.tex",
         meta="<out>/tables/{table}.meta.json",

@@ -756,3 +756,9 @@ class TestShift:
         table = table1(TableInputs(found, {}, chosen))
         assert list(cells_of(table)) == ["NA (shift)", "+OMS (shift)", "Δ", "SecMI (shift)", "+OMS (anchor x0; shift)"]
         assert any(note.startswith("“shift”: a blind baseline") for note in table.notes)
+
+
+def test_the_report_says_something_of_every_table():
+    rules = Path(__file__).parents[2] / "rules"
+    for file, key in (("captions/table.rst", r'^"(\w+)": "'), ("common.smk", r'^    "(\w+)": "')):
+        assert set(re.findall(key, (rules / file).read_text(), re.MULTILINE)) == set(TABLES), file
