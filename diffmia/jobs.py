@@ -244,7 +244,7 @@ def selection_job(config: Config, rule: str, *modules: str, **parts: Any) -> str
 
 def tables_job(config: Config) -> str:
     """The tables of the run: all are made of its metrics, and so change together."""
-    modules = [TABLES[table].partition(":")[0] for table in config.run.tables]
+    modules = [TABLES[table].function.partition(":")[0] for table in config.run.tables]
     published = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(PUBLISHED.glob("*.csv")))).hexdigest()
     parts = {"tables": config.run.tables, "published": published, "duplicates": config.duplicates}
     return selection_job(config, "render_tables", "diffmia.tables.stage", *modules, **parts)

@@ -15,6 +15,7 @@ from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, shown_attacks, shown_searches
 from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.summary import summary
+from diffmia.tables import TABLES
 
 try:
     CONFIG = load_config(config)
@@ -22,6 +23,9 @@ except DiffmiaError as error:
     raise WorkflowError(str(error)) from None
 
 RUN = CONFIG.run
+
+# captions of the report read these, and a config may leave keys of theirs to their defaults
+config |= CONFIG.model_dump(mode="json", include={"run", "evaluation"})
 
 
 wildcard_constraints:
@@ -244,13 +248,19 @@ def tables_job(wildcards):
 
 def table_reports():
     """The tables as people read them, each with its place in the report."""
-    tables = [(f"{CONFIG.out}/tables/{table}.md", table) for table in RUN.tables]
-    return [report(file, caption="captions/table.rst", **place_of(table)) for file, table in tables]
+    return [report(f"{CONFIG.out}/tables/{table}.md", **shown_as(table)) for table in RUN.tables]
 
 
-def place_of(table):
-    """Where a table is found in the report."""
-    return {"category": "Trust" if table in ("trust", "null_control") else "Tables", "labels": {"table": table}}
+def shown_as(table):
+    """What the report says of a table.
+
+    One label has both its id and its title: of two, the report takes one that has two values in two results for a switch.
+    """
+    return {
+        "caption": f"captions/tables/{table}.rst",
+        "category": TABLES[table].category,
+        "labels": {"table": f"{table}: {TABLES[table].title}"},
+    }
 
 
 def figure_category(wildcards):

@@ -1,17 +1,28 @@
 """Paper-style tables: one file each, made from files of earlier stages alone."""
 
-# name in `run.tables` and of the files it makes: the function that fills it, imported when it is needed
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """How a table is made (the function that fills it, imported when it is needed), and the report's title and place."""
+
+    function: str
+    title: str
+    category: str = "Tables"
+
+
+# by the name in `run.tables`, which is also that of the files it makes, and of its caption in rules/captions/tables/
 TABLES = {
-    "table1": "diffmia.tables.attack_tables:table1",
-    "table2": "diffmia.tables.attack_tables:table2",
-    "table4": "diffmia.tables.attack_tables:table4",
-    "table5": "diffmia.tables.table5:fill",
-    "table6": "diffmia.tables.attack_tables:table6",
-    "tablec1": "diffmia.tables.tablec1:fill",
-    "comparison": "diffmia.tables.comparison:fill",
-    "secmi_anchor": "diffmia.tables.attack_tables:secmi_anchor",
-    "first_query": "diffmia.tables.attack_tables:first_query",
-    "gsa_loss": "diffmia.tables.attack_tables:gsa_loss",
-    "trust": "diffmia.tables.trust:fill",
-    "null_control": "diffmia.tables.null_control:fill",
+    "table1": Entry("diffmia.tables.attack_tables:table1", "ASR and AUC on DDPMs"),
+    "table2": Entry("diffmia.tables.attack_tables:table2", "TPR at low FPR on DDPMs"),
+    "table4": Entry("diffmia.tables.attack_tables:table4", "U-ViTs, in continuous time"),
+    "table5": Entry("diffmia.tables.table5:fill", "quantile regression"),
+    "table6": Entry("diffmia.tables.attack_tables:table6", "attacks that were told members"),
+    "tablec1": Entry("diffmia.tables.tablec1:fill", "targets and sample sets"),
+    "comparison": Entry("diffmia.tables.comparison:fill", "published numbers beside ours"),
+    "secmi_anchor": Entry("diffmia.tables.attack_tables:secmi_anchor", "readings of SecMI with OMS"),
+    "first_query": Entry("diffmia.tables.attack_tables:first_query", "readings of the first query"),
+    "gsa_loss": Entry("diffmia.tables.attack_tables:gsa_loss", "readings of GSA with OMS"),
+    "trust": Entry("diffmia.tables.trust:fill", "every AUC against blind baselines", "Trust"),
+    "null_control": Entry("diffmia.tables.null_control:fill", "models that saw neither set", "Trust"),
 }

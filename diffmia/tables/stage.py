@@ -30,5 +30,5 @@ def render_tables(
     pairs = {key: pd.read_csv(path) for key, path in by_id_and_seed(duplicates).items()}
     inputs = TableInputs(read_metrics(metrics), manifests, config, pairs)
     for path in map(Path, csv):
-        fill = TypeAdapter(ImportString).validate_python(TABLES[path.stem])
+        fill = TypeAdapter(ImportString).validate_python(TABLES[path.stem].function)
         write(fill(inputs), path, path.with_suffix(".md"), path.with_suffix(".tex"))

@@ -207,7 +207,7 @@ def test_secmi_anchor_has_the_readings_and_nothing_else():
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("attacks", [("naive",), ("secmi_xt",), ("secmi", "naive"), ("quantile",), LEARNED])
 def test_any_selection_makes_three_files(name, attacks, tmp_path):
-    fill = TypeAdapter(ImportString).validate_python(TABLES[name])
+    fill = TypeAdapter(ImportString).validate_python(TABLES[name].function)
     measured = (rows(target, attack, "auc", 70.0, 80.0) for target in ("one", "one__null") for attack in attacks)
     table = fill(inputs(config(attacks=attacks, nulls=1), *measured))
     write(table, tmp_path / "a.csv", tmp_path / "a.md", tmp_path / "a.tex")
@@ -230,7 +230,7 @@ def test_any_selection_makes_three_files(name, attacks, tmp_path):
     ],
 )
 def test_a_table_without_attacks_says_so(name, attack, tmp_path):
-    fill = TypeAdapter(ImportString).validate_python(TABLES[name])
+    fill = TypeAdapter(ImportString).validate_python(TABLES[name].function)
     table = fill(inputs(config(attacks=(attack,), nulls=1), rows("one", attack, "auc", 70.0, 80.0)))
     assert table.cells.empty
     assert table.notes == ["The run has no attack that belongs in this table."]
@@ -623,7 +623,7 @@ class TestNullControl:
 
     @pytest.mark.parametrize("name", sorted(set(TABLES) - {"null_control", "trust", "tablec1"}))
     def test_no_other_table_sees_a_control(self, name):
-        fill = TypeAdapter(ImportString).validate_python(TABLES[name])
+        fill = TypeAdapter(ImportString).validate_python(TABLES[name].function)
         attacks = ("naive", "secmi", "pia", "pia_late", "quantile", "gsa_concat", "gsa_full")
         metrics = ["auc", "asr", "tpr_at_5_fpr", "tpr_at_1_fpr", "tpr_at_0.1_fpr", "fpr_at_5_fpr"]
         chosen = config(targets=("one", "cifar", "uvit"), attacks=attacks, nulls=1)
@@ -756,3 +756,8 @@ class TestShift:
         table = table1(TableInputs(found, {}, chosen))
         assert list(cells_of(table)) == ["NA (shift)", "+OMS (shift)", "Δ", "SecMI (shift)", "+OMS (anchor x0; shift)"]
         assert any(note.startswith("“shift”: a blind baseline") for note in table.notes)
+
+
+def test_the_report_says_something_of_every_table():
+    captions = (Path(__file__).parents[2] / "rules/captions/tables").glob("*.rst")
+    assert {path.stem for path in captions if len(path.read_text()) > 30} == set(TABLES)
