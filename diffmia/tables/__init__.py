@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Entry(NamedTuple):
-    """How a table is made (the function that fills it, imported when it is needed), and the report's title and place."""
+    """How a table is made (the function that fills it, imported when needed), and its title and place in the report."""
 
     function: str
     title: str

@@ -18,40 +18,19 @@ pytestmark = pytest.mark.workflow
 
 PLATFORMS = ("local",)
 PRESETS = ("default", "smoke")
-ONCE = dict.fromkeys(
-    [
-        "download_dataset",
-        "prepare_dataset",
-        "aggregate_metrics",
-        "aggregate_cost",
-    ],
-    1,
-)
-# a DDPM and its null control: 7 attacks that read residuals and 10 that learn; and 2 that are blind on the DDPM alone
-DDPM = {
-    "build_split": 1,
-    "find_duplicates": 1,
-    "train_target": 2,
-    "ask_target": 4,
-    "merge_answers": 4,
-    "score_attack": 14,
-}
-DDPM |= {"learn_attack": 20, "score_blind": 2, "evaluate_scores": 36}
-UVIT = {
-    "build_split": 1,
-    "find_duplicates": 1,
-    "train_target": 1,
-    "ask_target": 1,
-    "merge_answers": 1,
-    "score_attack": 8,
-}
-UVIT |= {"learn_attack": 1, "score_blind": 2, "evaluate_scores": 11}
+ONCE = dict.fromkeys(["download_dataset", "prepare_dataset", "aggregate_metrics", "aggregate_cost", "render_tables"], 1)
+# a DDPM and its null control, with 10 attacks that learn on each; and 2 blind baselines on the DDPM alone
+DDPM = {"build_split": 1, "find_duplicates": 1, "train_target": 2, "ask_target": 4, "score_attacks": 2}
+DDPM |= {"learn_attack": 20, "score_blind": 2, "evaluate_scores": 2}
+UVIT = {"build_split": 1, "find_duplicates": 1, "train_target": 1, "ask_target": 1, "score_attacks": 1}
+UVIT |= {"learn_attack": 1, "score_blind": 2, "evaluate_scores": 1}
+UNTRAINED = {"ask_target": 1, "score_attacks": 1, "evaluate_scores": 1}
 WHOLE = {
-    # 14 figures of each target, and a Jacobian pass of each for one of them
+    # both targets also before training; four more epochs of the DDPM, and a Jacobian pass and 15 figures of each
     "default": ONCE
-    | {rule: DDPM[rule] + UVIT[rule] for rule in DDPM}
-    | {"ask_target": 4 + 1 + 2, "merge_answers": 4 + 1 + 2, "render_table": 12, "plot_figure": 28},
-    "smoke": ONCE | DDPM | {"render_table": 12, "plot_figure": 5},  # its target has no studies
+    | {rule: DDPM[rule] + UVIT[rule] + 2 * UNTRAINED.get(rule, 0) for rule in DDPM}
+    | {"ask_target": 4 + 1 + 2 + 4 + 2, "plot_figure": 30},
+    "smoke": ONCE | DDPM | {"plot_figure": 5},  # its target has neither checkpoints nor studies
 }
 
 
@@ -76,21 +55,23 @@ def test_shards_and_seeds_multiply_jobs(shipped, tmp_path):
     overrides = tmp_path / "more.yaml"
     overrides.write_text("run: {seeds: [0, 1]}\ntargets: {ddpm_digits: {shards: 3}}\n")
     plan = shipped.plan("--configfile", str(overrides))
+    of_the_ddpm, others = 2 + 2 + 1 + 5, 3  # residuals and gradients of it and its null target; Jacobians; checkpoints
     assert plan["train_target"] == 2 * 3
-    assert plan["ask_target"] == 2 * (5 * 3 + 2)
-    assert plan["merge_answers"] == 2 * 7
-    assert plan["evaluate_scores"] == 2 * 47
+    assert plan["ask_shard"] == 2 * 3 * of_the_ddpm
+    assert plan["ask_target"] == 2 * others
+    assert plan["merge_answers"] == 2 * of_the_ddpm
+    assert plan["evaluate_scores"] == 2 * 5
 
 
 @pytest.mark.parametrize(
     ("stage", "last"),
     [
         ("targets", "train_target"),
-        ("residuals", "merge_answers"),
-        ("gradients", "merge_answers"),
-        ("scores", "score_attack"),
+        ("residuals", "ask_target"),
+        ("gradients", "ask_target"),
+        ("scores", "score_attacks"),
         ("metrics", "aggregate_cost"),
-        ("tables", "render_table"),
+        ("tables", "render_tables"),
         ("figures", "plot_figure"),
     ],
 )
@@ -107,7 +88,7 @@ def test_the_paper_target_is_planned_from_the_official_archive(shipped, tmp_path
     overrides = tmp_path / "paper.yaml"
     overrides.write_text("run: {name: cifar, targets: [ddpm_cifar10]}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    assert plan["ask_target"] == 2 * 4
+    assert plan["ask_shard"] == 2 * 4
     assert plan["learn_attack"] == 9  # it has no shadow targets: one attack is left out
 
 
@@ -115,7 +96,7 @@ def test_only_selected_gradients_are_asked_for(shipped, tmp_path):
     overrides = tmp_path / "less.yaml"
     overrides.write_text("run: {name: less, attacks: [pia, quantile], tables: [table1], figures: [roc]}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    assert plan["ask_target"] == plan["merge_answers"] == 3  # the DDPM, its null control and the U-ViT
+    assert plan["ask_target"] == 5  # the DDPM, its null control, the U-ViT, and both before training
     assert plan["learn_attack"] == 3
 
 
