@@ -293,14 +293,14 @@ def figure_scores(wildcards):
 def run_figures(wildcards):
     """The run's figures: of every target, but loss curves only of those trained here and searches of those studied.
 
-    Jacobians, which cost a pass of their own, only of those whose studies have samples for them; epochs of those whose
-    checkpoints are kept; variants of those that have any.
+    Jacobians, which cost a pass of their own, only of those whose studies have samples for them; epochs of those with
+    checkpoints between the first and the last; variants of those that have any.
     """
     of = {
         "losses": CONFIG.targets_of(TrainedTarget),
         "residuals": [target for target in RUN.targets if CONFIG.targets[target].studies is not None],
         "jacobians": [target for target in RUN.targets if jobs.jacobian_questions(CONFIG, target)],
-        "epochs": [target for target in RUN.targets if CONFIG.checkpoints(target)],
+        "epochs": [target for target in RUN.targets if len(CONFIG.checkpoints(target)) > 2],
         "variants": [target for target in RUN.targets if compared_targets(CONFIG, "auc_over_variants", target)],
     }
     return [

@@ -26,10 +26,10 @@ UVIT = {"build_split": 1, "find_duplicates": 1, "train_target": 1, "ask_target":
 UVIT |= {"learn_attack": 1, "score_blind": 2, "evaluate_scores": 1}
 UNTRAINED = {"ask_target": 1, "score_attacks": 1, "evaluate_scores": 1}
 WHOLE = {
-    # both targets also before training; four more epochs of the DDPM, and a Jacobian pass and 15 figures of each
+    # both targets also before training; three more epochs of the DDPM, and a figure of them; of each a Jacobian pass
     "default": ONCE
     | {rule: DDPM[rule] + UVIT[rule] + 2 * UNTRAINED.get(rule, 0) for rule in DDPM}
-    | {"ask_target": 4 + 1 + 2 + 4 + 2, "plot_figure": 30},
+    | {"ask_target": 4 + 1 + 2 + 3 + 2, "plot_figure": 15 + 14},
     "smoke": ONCE | DDPM | {"plot_figure": 5},  # its target has neither checkpoints nor studies
 }
 
@@ -55,7 +55,7 @@ def test_shards_and_seeds_multiply_jobs(shipped, tmp_path):
     overrides = tmp_path / "more.yaml"
     overrides.write_text("run: {seeds: [0, 1]}\ntargets: {ddpm_digits: {shards: 3}}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    of_the_ddpm, others = 2 + 2 + 1 + 5, 3  # residuals and gradients of it and its null target; Jacobians; checkpoints
+    of_the_ddpm, others = 2 + 2 + 1 + 4, 3  # residuals and gradients of it and its null target; Jacobians; checkpoints
     assert plan["train_target"] == 2 * 3
     assert plan["ask_shard"] == 2 * 3 * of_the_ddpm
     assert plan["ask_target"] == 2 * others
