@@ -247,8 +247,8 @@ def tables_job(wildcards):
 
 
 def table_reports():
-    """The tables as people read them, each with its place in the report."""
-    return [report(f"{CONFIG.out}/tables/{table}.md", **shown_as(table)) for table in RUN.tables]
+    """The tables as a browser shows them, each with its place in the report."""
+    return [report(f"{CONFIG.out}/tables/{table}.html", **shown_as(table)) for table in RUN.tables]
 
 
 def shown_as(table):

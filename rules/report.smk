@@ -8,7 +8,8 @@ rule render_tables:
         duplicates=table_duplicates(),
     output:
         csv=collect("<out>/tables/{table}.csv", table=RUN.tables),
-        md=table_reports(),
+        md=collect("<out>/tables/{table}.md", table=RUN.tables),
+        html=table_reports(),
         tex=collect("<out>/tables/{table}.tex", table=RUN.tables),
         meta="<out>/tables.meta.json",
     log:

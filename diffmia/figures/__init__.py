@@ -10,30 +10,49 @@ class Entry(NamedTuple):
     cost.csv of the run; `residuals`: columns of the target's residual tables, those that `figures/columns.py` names;
     `jacobians`: the target's tables of Jacobians' norms; `epochs`: residual tables of the target's checkpoints;
     `variants`: those of the targets that its studies compare it with.
-    `category` is where it stands in the report.
+    `category` is where it stands in the report, and `title` what is written above it, before the target.
     """
 
     function: str
     reads: Literal["scores", "losses", "metrics", "residuals", "jacobians", "epochs", "variants"]
     category: str
+    title: str
 
 
 # by the name in `run.figures`, which is also that of the files it makes
 FIGURES = {
-    "roc": Entry("diffmia.figures.roc:draw_roc", "scores", "ROC"),
-    "roc_log": Entry("diffmia.figures.roc:draw_roc_log", "scores", "ROC"),
-    "score_distribution": Entry("diffmia.figures.score_distribution:draw", "scores", "ROC"),
-    "training_loss": Entry("diffmia.figures.training_loss:draw", "losses", "Training"),
-    "cost": Entry("diffmia.figures.cost:draw", "metrics", "Cost"),
-    "auc_over_epochs": Entry("diffmia.figures.epochs:draw", "epochs", "Ablations"),
-    "auc_over_variants": Entry("diffmia.figures.variants:draw", "variants", "Ablations"),
-    "auc_over_timesteps": Entry("diffmia.figures.timesteps:draw_auc", "residuals", "Ablations"),
-    "gain_over_timesteps": Entry("diffmia.figures.timesteps:draw_gain", "residuals", "Ablations"),
-    "iteration_pairs": Entry("diffmia.figures.iteration_pairs:draw_pairs", "residuals", "Ablations"),
-    "iterations": Entry("diffmia.figures.iteration_pairs:draw_iterations", "residuals", "Ablations"),
-    "p_norm": Entry("diffmia.figures.p_norm:draw", "residuals", "Ablations"),
-    "jacobian_norm": Entry("diffmia.figures.jacobian_norm:draw", "jacobians", "Convergence"),
-    "residuals": Entry("diffmia.figures.convergence:draw_residuals", "residuals", "Convergence"),
-    "contraction": Entry("diffmia.figures.contraction:draw", "residuals", "Convergence"),
-    "fixed_point_error": Entry("diffmia.figures.convergence:draw_errors", "residuals", "Convergence"),
+    "roc": Entry("diffmia.figures.roc:draw_roc", "scores", "ROC", "ROC curves"),
+    "roc_log": Entry("diffmia.figures.roc:draw_roc_log", "scores", "ROC", "ROC curves, log axes"),
+    "score_distribution": Entry(
+        "diffmia.figures.score_distribution:draw", "scores", "ROC", "Scores, and whose verdict OMS changes"
+    ),
+    "training_loss": Entry("diffmia.figures.training_loss:draw", "losses", "Training", "Training loss"),
+    "cost": Entry("diffmia.figures.cost:draw", "metrics", "Cost", "Detection over cost"),
+    "auc_over_epochs": Entry("diffmia.figures.epochs:draw", "epochs", "Ablations", "Attacks over training"),
+    "auc_over_variants": Entry(
+        "diffmia.figures.variants:draw", "variants", "Ablations", "Attacks on variants of the target"
+    ),
+    "auc_over_timesteps": Entry(
+        "diffmia.figures.timesteps:draw_auc", "residuals", "Ablations", "Attacks over the timestep"
+    ),
+    "gain_over_timesteps": Entry(
+        "diffmia.figures.timesteps:draw_gain", "residuals", "Ablations", "Gain of one more step over the timestep"
+    ),
+    "iteration_pairs": Entry(
+        "diffmia.figures.iteration_pairs:draw_pairs", "residuals", "Ablations", "Residuals of pairs of iterates"
+    ),
+    "iterations": Entry(
+        "diffmia.figures.iteration_pairs:draw_iterations", "residuals", "Ablations", "Other iterations, same queries"
+    ),
+    "p_norm": Entry("diffmia.figures.p_norm:draw", "residuals", "Ablations", "Attacks over the norm"),
+    "jacobian_norm": Entry("diffmia.figures.jacobian_norm:draw", "jacobians", "Convergence", "Norm of the Jacobian"),
+    "residuals": Entry(
+        "diffmia.figures.convergence:draw_residuals", "residuals", "Convergence", "Steps of the noise search"
+    ),
+    "contraction": Entry(
+        "diffmia.figures.contraction:draw", "residuals", "Convergence", "Contraction of the second step"
+    ),
+    "fixed_point_error": Entry(
+        "diffmia.figures.convergence:draw_errors", "residuals", "Convergence", "Distance from the last iterate"
+    ),
 }

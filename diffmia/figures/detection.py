@@ -111,7 +111,7 @@ def finish(figure: Figure, axes: Axes, data: FigureData, own: str) -> None:
     notes = []
     if len(data.seeds) > 1:
         notes.append("Means over seeds; bands and bars: from the lowest to the highest seed.")
-    if unreliable(data):
+    if any("†" in axes.get_ylabel() for axes in figure.axes):
         notes.append(f"† The FPR allows fewer than {_RELIABLE_FROM} false positives: not reliable.")
     if notes:
         figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=8, color=NEUTRAL)

@@ -54,7 +54,7 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
     compared = {_thing(thing): of for thing, of in job["compared"]}
     data = FigureData(
         target=target,
-        title=target,
+        title=f"{FIGURES[name].title}, {target}",
         seeds=job["seeds"],
         attacks={attack: ShownAttack(**shown) for attack, shown in job["attacks"]},
         scores={

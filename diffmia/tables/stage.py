@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def render_tables(
     config: Config, metrics: Path, splits: Sequence[Path], duplicates: Sequence[Path], csv: Sequence[Path]
 ) -> None:
-    """Write the run's tables: `<name>.csv` as `csv` has them, and beside each its `.md` and `.tex`.
+    """Write the run's tables: `<name>.csv` as `csv` has them, and beside each its `.md`, `.tex` and `.html`.
 
     `splits` are manifests named `<split>/seed<n>.json`, and `duplicates` their near-duplicates, `<split>/seed<n>.csv`.
     """
@@ -31,4 +31,4 @@ def render_tables(
     inputs = TableInputs(read_metrics(metrics), manifests, config, pairs)
     for path in map(Path, csv):
         fill = TypeAdapter(ImportString).validate_python(TABLES[path.stem].function)
-        write(fill(inputs), path, path.with_suffix(".md"), path.with_suffix(".tex"))
+        write(fill(inputs), path)

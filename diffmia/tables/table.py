@@ -1,4 +1,4 @@
-"""What a table is made of, what it is, and the three files it becomes: csv for machines, md and tex for people."""
+"""What a table is made of, what it is, and the files it becomes: csv for machines, md, tex and html for people."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from diffmia.atomic import atomic_path
+from diffmia.tables.html import html_page
 from diffmia.tables.latex import latex_table
 
 if TYPE_CHECKING:
@@ -69,15 +70,15 @@ class Table:
         return "".join("l" if i < self.text_columns else "r" for i in range(self.cells.shape[1]))
 
 
-def write(table: Table, csv: str | Path, md: str | Path, tex: str | Path) -> None:
-    """Write a table's data, its text and its LaTeX, each whole or not at all."""
+def write(table: Table, csv: Path) -> None:
+    """Write a table's data, and beside it its text, its LaTeX and its page, each whole or not at all."""
     with atomic_path(csv) as scratch:
         table.data.to_csv(scratch, index=False)
-    with atomic_path(md) as scratch:
-        scratch.write_text(markdown(table), encoding="utf-8")
-    with atomic_path(tex) as scratch:
-        content = latex_table(table.name, table.title, table.cells, table.notes, table.alignment, table.block)
-        scratch.write_text(content, encoding="utf-8")
+    shown = (table.title, table.cells, table.notes, table.alignment, table.block)
+    texts = {".md": markdown(table), ".tex": latex_table(table.name, *shown), ".html": html_page(*shown)}
+    for suffix, text in texts.items():
+        with atomic_path(csv.with_suffix(suffix)) as scratch:
+            scratch.write_text(text, encoding="utf-8")
 
 
 def markdown(table: Table) -> str:

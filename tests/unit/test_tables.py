@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from html import escape as escaped
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
@@ -206,16 +208,17 @@ def test_secmi_anchor_has_the_readings_and_nothing_else():
 
 @pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("attacks", [("naive",), ("secmi_xt",), ("secmi", "naive"), ("quantile",), LEARNED])
-def test_any_selection_makes_three_files(name, attacks, tmp_path):
+def test_any_selection_makes_every_file(name, attacks, tmp_path):
     fill = TypeAdapter(ImportString).validate_python(TABLES[name].function)
     measured = (rows(target, attack, "auc", 70.0, 80.0) for target in ("one", "one__null") for attack in attacks)
     table = fill(inputs(config(attacks=attacks, nulls=1), *measured))
-    write(table, tmp_path / "a.csv", tmp_path / "a.md", tmp_path / "a.tex")
+    write(table, tmp_path / "a.csv")
     assert table.name == name
     assert table.notes
     assert len(pd.read_csv(tmp_path / "a.csv")) == len(table.data)
     assert table.title in (tmp_path / "a.md").read_text()
     assert (tmp_path / "a.tex").read_text().isascii()
+    assert f"<h1>{escaped(table.title)}</h1>" in (tmp_path / "a.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -234,7 +237,7 @@ def test_a_table_without_attacks_says_so(name, attack, tmp_path):
     table = fill(inputs(config(attacks=(attack,), nulls=1), rows("one", attack, "auc", 70.0, 80.0)))
     assert table.cells.empty
     assert table.notes == ["The run has no attack that belongs in this table."]
-    write(table, *(tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")))
+    write(table, tmp_path / "t.csv")
     assert "|" not in (tmp_path / "t.md").read_text()
 
 
@@ -267,7 +270,7 @@ def test_comparison_without_published_numbers_says_so():
 
 def test_csv_round_trips(tmp_path):
     table = table2(inputs(config(attacks=("naive",)), rows("one", "naive", "tpr_at_1_fpr", 1 / 3, 200 / 3)))
-    write(table, *(tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")))
+    write(table, tmp_path / "t.csv")
     again = pd.read_csv(tmp_path / "t.csv", keep_default_na=False, na_values={column: [""] for column in ("relative",)})
     assert again["value"].tolist() == table.data["value"].tolist()
     assert again["relative"].dropna().tolist() == table.data["relative"].dropna().tolist()
@@ -282,6 +285,21 @@ def test_markdown_escapes_pipes():
     assert lines[-1] == "- a note"
 
 
+def test_a_page_shows_the_same_cells(tmp_path):
+    measured = (rows("one", attack, "tpr_at_1_fpr", 10.0, 20.0) for attack in ("secmi", "secmi_xt"))
+    table = secmi_anchor(inputs(config(attacks=("secmi", "secmi_xt")), *measured))
+    table.notes.append("a < b & c")
+    write(table, tmp_path / "t.csv")
+    page = (tmp_path / "t.html").read_text()
+    shown = ElementTree.fromstring(page[page.index("<table") : page.index("</table>")] + "</table>")
+    cells = [["".join(cell.itertext()) for cell in row] for row in shown.findall("tbody/tr")]
+    assert cells == table.cells.to_numpy().tolist()
+    assert cells[3][0] == "SecMI (x_t & more)"
+    names = ["".join(name.itertext()) for name in shown.findall("thead/tr")[-1]]
+    assert names == [name if isinstance(name, str) else name[-1] for name in table.cells.columns]
+    assert "<li>a &lt; b &amp; c</li>" in page
+
+
 def test_latex_has_no_bare_specials(tmp_path: Path):
     table = table2(
         inputs(
@@ -290,7 +308,7 @@ def test_latex_has_no_bare_specials(tmp_path: Path):
         )
     )
     table.notes.append(r"100 % of {a_b} & #1 ~ ^ \ $ < > | ‖ε⁰ − ε¹‖² · “x” ± × – Δ − †")
-    write(table, *(tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")))
+    write(table, tmp_path / "t.csv")
     tex = (tmp_path / "t.tex").read_text()
     assert tex.isascii()
     assert tex.count("{") - tex.count(r"\{") == tex.count("}") - tex.count(r"\}")
