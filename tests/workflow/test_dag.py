@@ -17,7 +17,7 @@ from tests.conftest import REPOSITORY, new_project
 pytestmark = pytest.mark.workflow
 
 PLATFORMS = ("local",)
-PRESETS = ("default", "smoke")
+PRESETS = ("default", "smoke", "extended", "cifar10_mini")
 ONCE = dict.fromkeys(["download_dataset", "prepare_dataset", "aggregate_metrics", "aggregate_cost", "render_tables"], 1)
 # a DDPM and its null control, with 10 attacks that learn on each; and 2 blind baselines on the DDPM alone
 DDPM = {"build_split": 1, "find_duplicates": 1, "train_target": 2, "ask_target": 4, "score_attacks": 2}
@@ -31,6 +31,21 @@ WHOLE = {
     | {rule: DDPM[rule] + UVIT[rule] + 2 * UNTRAINED.get(rule, 0) for rule in DDPM}
     | {"ask_target": 4 + 1 + 2 + 3 + 2, "plot_figure": 15 + 14},
     "smoke": ONCE | DDPM | {"plot_figure": 5},  # its target has neither checkpoints nor studies
+}
+WHOLE["extended"] = {rule: count * (1 if rule in ONCE else 3) for rule, count in WHOLE["default"].items()}
+WHOLE["extended"] |= {  # five variants, three of them with splits of their own, and a figure of them; three seeds
+    "train_target": 3 * (3 + 5),
+    "ask_target": 3 * (12 + 5),
+    "build_split": 3 * (2 + 3),
+    "plot_figure": 30,
+}
+WHOLE["cifar10_mini"] = ONCE | {rule: 3 for rule in ("build_split", "find_duplicates", "train_target")}
+WHOLE["cifar10_mini"] |= {  # at five epochs and at the last; the first is the null control
+    "ask_target": 3 * (6 + 1),
+    "score_attacks": 3 * 2,
+    "score_blind": 3 * 2,
+    "evaluate_scores": 3 * 2,
+    "plot_figure": 12,
 }
 
 
