@@ -85,9 +85,14 @@ class ReportPage:
         """The first label of each result in the open list."""
         return [cell.text for cell in self._all("//nav//tbody/tr/td[1]")]
 
-    def link(self, row: str) -> Path:
-        """The file that the eye of a result opens where the page has no view of its kind."""
-        return self._path(self._button(row, 1).get_attribute("href"))
+    def document(self, row: str, file: str) -> Path:
+        """The page `file` that the eye of a result shows inside this one, which must have drawn its heading."""
+        self._button(row, 1).click()
+        frame = self._one(f"//iframe[contains(@src, '/{file}')]")
+        self.browser.switch_to.frame(frame)
+        self._until(lambda: self._one("//h1").is_displayed(), f"the heading of {file}")
+        self.browser.switch_to.default_content()
+        return self._path(frame.get_attribute("src"))
 
     def look(self, row: str, file: str) -> tuple[Path, int, float]:
         """Look at the picture `file` by the eye of a result.

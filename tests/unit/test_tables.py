@@ -18,6 +18,7 @@ from diffmia.config import Config, load_config
 from diffmia.evaluation.rows import read_metrics
 from diffmia.evaluation.stage import COLUMNS, aggregate_metrics
 from diffmia.figures.figure import heading
+from diffmia.relatives import with_relatives
 from diffmia.tables import TABLES, comparison, null_control, table5, tablec1, trust
 from diffmia.tables.attack_tables import first_query, gsa_loss, secmi_anchor, table1, table2, table4, table6
 from diffmia.tables.latex import escape
@@ -729,6 +730,24 @@ class TestTrust:
         assert shown["NA"] == controls.loc["NA", "AUC"]
         assert controls.loc["+OMS", "Contains 50"] == "NO"
         assert shown["+OMS"] == f"{controls.loc['+OMS', 'AUC']} NO"
+
+    def test_of_two_null_controls_the_one_off_chance_is_shown(self):
+        one = self.CONFIG.targets["one"]
+        training = one.training.model_copy(update={"checkpoint_epochs": (0,)})
+        targets = {"one": one.model_copy(update={"training": training})}
+        both = self.CONFIG.model_copy(update={"targets": with_relatives(targets)})
+        assert both.controls == ["one__null", "one__epoch0"]
+        untrained = rows("one__epoch0", "naive", "auc", 43.0, 50.0)
+        measured = inputs(both, self.MEASURED.metrics.to_dict("records"), untrained)
+        shown = trust.fill(measured)
+        assert shown.data.set_index(["attack", "variant"])["control"].loc["naive"].to_dict() == {
+            "base": "one__epoch0",
+            "oms": "one__null",
+        }
+        nulls = shown.cells.set_index("Attack")["Null control"]
+        assert nulls["NA"].startswith("43.00")
+        assert nulls["NA"].endswith(" NO")
+        assert set(null_control.fill(measured).data["target"]) == {"one__null", "one__epoch0"}
 
     def test_members_that_look_like_non_members_are_counted(self):
         pairs = pd.DataFrame({"member": [3, 3, 5], "non_member": [7, 8, 9], "exact": [True, False, False]})
