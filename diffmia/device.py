@@ -22,6 +22,8 @@ def available_cores() -> int:
 def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
     """The device of a job, with its threads set; CUDA only if the job was given a GPU and one is visible.
 
+    A card is the job's own, as `diffmia.cards` says.
+
     Parameters
     ----------
     wanted : str
@@ -43,7 +45,9 @@ def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
         if wanted == "auto" and gpus > 0:
             log.warning("no GPU is visible; continuing on the CPU")
         return torch.device("cpu")
-    return torch.device("cuda")
+    from diffmia.cards import lease_card
+
+    return lease_card()
 
 
 def device_name(device: torch.device | None) -> str:

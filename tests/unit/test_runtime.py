@@ -51,7 +51,8 @@ class TestDevice:
         ("wanted", "gpus", "with_gpu", "without"),
         [("auto", 1, "cuda", "cpu"), ("auto", 0, "cpu", "cpu"), ("cpu", 1, "cpu", "cpu"), ("cuda", 1, "cuda", None)],
     )
-    def test_which_it_is(self, gpu_is_visible, wanted, gpus, with_gpu, without):
+    def test_which_it_is(self, gpu_is_visible, monkeypatch, wanted, gpus, with_gpu, without):
+        monkeypatch.setattr("diffmia.cards.lease_card", lambda: torch.device("cuda", 1))
         expected = with_gpu if gpu_is_visible else without
         if expected is not None:
             assert use_device(wanted, gpus, threads=1).type == expected
