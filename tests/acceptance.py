@@ -1,9 +1,9 @@
 """What the default run must show, read from its metrics: `python tests/acceptance.py results/metrics.csv`.
 
 PIA finds members of the digits target (AUC of 90 at least), one more step raises the AUC of NA, of PIA and of GSA, with
-a paired confidence interval above 0, and no attack finds any on the null control, which saw none: the family-wise
-intervals of all their AUCs contain 50. SecMI's level and gain are not asked for: it is rough in t on a network this
-small.
+a paired confidence interval above 0, and no attack finds any on the null controls, which saw none (a target trained on
+other samples, and both targets before training): the family-wise intervals of all their AUCs contain 50. SecMI's level
+and gain are not asked for: it is rough in t on a network this small.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pandas as pd
 
 from diffmia.tables.null_control import family_wise
 
-TARGET, CONTROL = "ddpm_digits", "ddpm_digits__null"
+TARGET, CONTROLS = "ddpm_digits", ("ddpm_digits__null", "ddpm_digits__epoch0", "uvit_digits__epoch0")
 CONFIDENCE = 0.95
 
 
@@ -28,13 +28,17 @@ def main(path: str) -> int:
         requirements[f"the interval of {attack}'s gain by OMS is above 0"] = (rows.loc[(attack, "delta"), "ci_low"], 0)
     for what, (value, bound) in requirements.items():
         print(f"{'ok  ' if value > bound else 'FAIL'} {what}: {value:.2f}")
-    control = family_wise(metrics, [CONTROL], CONFIDENCE)
-    found = control[~control["contains_chance"]]
-    met = len(control) > 0 and found.empty
-    print(f"{'ok  ' if met else 'FAIL'} {len(control)} AUCs on {CONTROL} may be chance: all but {len(found)}")
-    for row in found.itertuples():
-        print(f"     {row.attack} {row.variant}: {row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]")
-    return int(not met or any(value <= bound for value, bound in requirements.values()))
+    failed = any(value <= bound for value, bound in requirements.values())
+    aucs = family_wise(metrics, CONTROLS, CONFIDENCE)
+    for control in CONTROLS:
+        of_it = aucs[aucs["target"] == control]
+        found = of_it[~of_it["contains_chance"]]
+        met = len(of_it) > 0 and found.empty
+        print(f"{'ok  ' if met else 'FAIL'} {len(of_it)} AUCs on {control} may be chance: all but {len(found)}")
+        for row in found.itertuples():
+            print(f"     {row.attack} {row.variant}: {row.value:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]")
+        failed |= not met
+    return int(failed)
 
 
 if __name__ == "__main__":
