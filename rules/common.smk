@@ -12,7 +12,7 @@ from diffmia.attacks.learned import LearnedAttack
 from diffmia.config import ALL_RESIDUAL_ATTACKS, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
-from diffmia.figures.shown import compared_targets, shown_attacks, shown_searches
+from diffmia.figures.shown import compared_targets, is_drawn, shown_attacks, shown_searches
 from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.summary import summary
 from diffmia.tables import TABLES
@@ -291,23 +291,12 @@ def figure_scores(wildcards):
 
 
 def run_figures(wildcards):
-    """The run's figures: of every target, but loss curves only of those trained here and searches of those studied.
-
-    Jacobians, which cost a pass of their own, only of those whose studies have samples for them; epochs of those with
-    checkpoints between the first and the last; variants of those that have any.
-    """
-    of = {
-        "losses": CONFIG.targets_of(TrainedTarget),
-        "residuals": [target for target in RUN.targets if CONFIG.targets[target].studies is not None],
-        "jacobians": [target for target in RUN.targets if jobs.jacobian_questions(CONFIG, target)],
-        "epochs": [target for target in RUN.targets if len(CONFIG.checkpoints(target)) > 2],
-        "variants": [target for target in RUN.targets if compared_targets(CONFIG, "auc_over_variants", target)],
-    }
+    """The run's figures, each of the targets that have something to show in it."""
     return [
         f"{CONFIG.out}/figures/{figure}.{target}.png"
         for figure in RUN.figures
         for target in RUN.targets
-        if target in of.get(FIGURES[figure].reads, RUN.targets)
+        if is_drawn(CONFIG, figure, target)
     ]
 
 

@@ -8,6 +8,28 @@ from diffmia.config import Config, studied_attacks
 from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.columns import COLUMNS, base_and_oms
+from diffmia.models.base import TrainedTarget
+
+
+def is_drawn(config: Config, figure: str, target: str) -> bool:
+    """Whether `target` has something to show in `figure`.
+
+    Loss curves of a target trained here; searches of one with studies; norms of Jacobians, which cost a pass of their
+    own, where the studies have samples for them; epochs if there are some between the first and the last.
+    """
+    spec = config.targets[target]
+    match FIGURES[figure].reads:
+        case "losses":
+            return isinstance(spec, TrainedTarget) and spec.at_epoch is None
+        case "residuals":
+            return spec.studies is not None
+        case "jacobians":
+            return spec.studies is not None and spec.studies.jacobian_samples > 0
+        case "epochs":
+            return len(config.checkpoints(target)) > 2
+        case "variants":
+            return bool(compared_targets(config, figure, target))
+    return True
 
 
 def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:

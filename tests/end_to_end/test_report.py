@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 
@@ -12,6 +13,7 @@ from selenium.webdriver.chrome.service import Service
 
 from diffmia.config import load_config
 from diffmia.figures import FIGURES
+from diffmia.figures.shown import is_drawn
 from diffmia.tables import TABLES
 from tests.conftest import REPOSITORY, Project, new_project
 from tests.end_to_end.report_page import ReportPage
@@ -75,10 +77,10 @@ def page(reported, browser, tmp_path_factory) -> ReportPage:
 
 def expected_figures(project: Project) -> dict[str, dict[str, list[str]]]:
     """Figures that the report must list, by category and target: what the config selects, whatever was drawn."""
-    run = load_config(project.config).run
+    config = load_config(project.config)
     found = {}
-    for figure in run.figures:
-        for target in run.targets:
+    for figure, target in itertools.product(config.run.figures, config.run.targets):
+        if is_drawn(config, figure, target):
             found.setdefault(FIGURES[figure].category, {}).setdefault(target, []).append(figure)
     return found
 

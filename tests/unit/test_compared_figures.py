@@ -16,7 +16,7 @@ from diffmia import jobs
 from diffmia.config import load_config
 from diffmia.figures import epochs, variants
 from diffmia.figures.figure import FigureData, save
-from diffmia.figures.shown import compared_targets, shown_searches
+from diffmia.figures.shown import compared_targets, is_drawn, shown_searches
 from diffmia.figures.stage import plot_figure
 from tests.conftest import REPOSITORY
 
@@ -140,3 +140,20 @@ def test_a_variant_s_own_timestep_is_read(tmp_path):
 
     shown = shown_searches(config(later), "auc_over_variants", TARGET)["naive"]
     assert [names[0] for _, *names in shown.columns] == ["gaussian.t300:0-1:l2", "gaussian.t100:0-1:l2"]
+
+
+@pytest.mark.parametrize(
+    ("figure", "of"),
+    [
+        ("roc", {"ddpm_digits", "uvit_digits", "ddpm_cifar10", "uvit_cifar10"}),
+        ("training_loss", {"ddpm_digits", "uvit_digits", "ddpm_cifar10"}),  # the last is taken in
+        ("residuals", {"ddpm_digits", "uvit_digits"}),
+        ("jacobian_norm", {"uvit_digits"}),
+        ("auc_over_epochs", {"ddpm_digits"}),  # of the U-ViT there are but the first and the last
+        ("auc_over_variants", {"ddpm_digits"}),
+    ],
+)
+def test_a_figure_is_drawn_of_targets_that_have_something_to_show(figure, of):
+    shipped = config(lambda raw: raw["targets"][TARGET]["studies"].update(jacobian_samples=0))
+    targets = (TARGET, "uvit_digits", "ddpm_cifar10", "uvit_cifar10")
+    assert {target for target in targets if is_drawn(shipped, figure, target)} == of
