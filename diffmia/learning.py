@@ -87,8 +87,7 @@ def learn_attack(
     evaluated = _rows(tables[0], judged, columns, pixels)
     log.info("learning from %d members and %d non-members, on %s", member.sum(), (~member).sum(), device_name(device))
 
-    ids, is_member = population["sample_id"], population["role"] == "member"
-    table = pd.DataFrame({"attack": attack, "sample_id": ids, "member": is_member})
+    table = pd.DataFrame({"sample_id": population["sample_id"], "member": population["role"] == "member"})
     table["role"] = np.where(population["sample_id"].isin(judged["sample_id"]), "eval", "train")
     table = table.set_index("sample_id")
     seconds = {}
@@ -104,7 +103,9 @@ def learn_attack(
             seconds[variant] = time.perf_counter() - start
     skipped = {decision(alpha): reason for alpha, reason in spec.not_applicable(int((~member).sum())).items()}
     facts = {**hashes[0], "attack": attack, "not_applicable": json.dumps(skipped)}
-    write_scores(table.reset_index(), facts, scores)
+    table = table.reset_index()
+    table.insert(0, "attack", attack)
+    write_scores(table, facts, scores)
     return {
         **facts,
         "training_members": int(member.sum()),

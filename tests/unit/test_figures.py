@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -509,7 +510,11 @@ def test_cost_is_drawn_from_the_files_of_a_run(tmp_path: Path):
     files = [tmp_path / "metrics.csv", tmp_path / "cost.csv"]
     inputs = SimpleNamespace(scores=[], losses=[], residuals=[], aggregates=files, samples=samples, manifest=manifest)
     plot_figure("cost", config, "ddpm_digits", json.loads(json.dumps(job)), inputs, out)
-    save(cost.draw(cost_data()), tmp_path / "expected.png", tmp_path / "expected.pdf")
+    save(
+        cost.draw(replace(cost_data(), title="Detection over cost, ddpm_digits")),
+        tmp_path / "expected.png",
+        tmp_path / "expected.pdf",
+    )
     assert out.png.read_bytes() == (tmp_path / "expected.png").read_bytes()
 
 

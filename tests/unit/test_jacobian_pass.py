@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -234,7 +235,14 @@ def test_it_is_drawn_from_files(tmp_path):
     table(0).to_parquet(norms)
     (tmp_path / "manifest.json").write_text('{"shape": [1, 8, 8]}')
     pd.DataFrame({"sample_id": [0], "label_name": ["0"]}).to_parquet(tmp_path / "samples.parquet")
-    job = {"attacks": [], "studied": [], "seeds": [0], "evaluation_seeds": {}, "jacobians": list(COLUMNS.items())}
+    job = {
+        "attacks": [],
+        "studied": [],
+        "compared": [],
+        "seeds": [0],
+        "evaluation_seeds": {},
+        "jacobians": list(COLUMNS.items()),
+    }
     inputs = SimpleNamespace(
         scores=[],
         losses=[],
@@ -246,5 +254,6 @@ def test_it_is_drawn_from_files(tmp_path):
     out = SimpleNamespace(png=tmp_path / "out.png", pdf=tmp_path / "out.pdf")
     config = SimpleNamespace(evaluation=FigureData("t", "t", (0,)).evaluation)
     plot_figure("jacobian_norm", config, "ddpm_digits", json.loads(json.dumps(job)), inputs, out)
-    save(jacobian_norm.draw(data()), tmp_path / "expected.png", tmp_path / "expected.pdf")
+    titled = replace(data(), title="Norm of the Jacobian, ddpm_digits")
+    save(jacobian_norm.draw(titled), tmp_path / "expected.png", tmp_path / "expected.pdf")
     assert out.png.read_bytes() == (tmp_path / "expected.png").read_bytes()

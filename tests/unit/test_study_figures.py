@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -330,5 +331,6 @@ def test_figures_are_drawn_from_files(name, tmp_path: Path):
     out = SimpleNamespace(png=tmp_path / "out.png", pdf=tmp_path / "out.pdf")
     config = SimpleNamespace(evaluation=FigureData("t", "t", (0,)).evaluation)
     plot_figure(name, config, "ddpm_digits", json.loads(json.dumps(job)), inputs, out)
+    shown = replace(shown, title=f"{FIGURES[name].title}, ddpm_digits")
     save(DRAW[name](shown), tmp_path / "expected.png", tmp_path / "expected.pdf")
     assert out.png.read_bytes() == (tmp_path / "expected.png").read_bytes()

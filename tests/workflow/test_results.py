@@ -76,7 +76,7 @@ def test_every_result_has_its_provenance_beside_it(finished):
 def test_tables_and_figures_are_there_in_every_format(finished):
     results = finished.folder / "results"
     for name in ("table1", "tablec1"):
-        assert {path.suffix for path in (results / "tables").glob(f"{name}.*")} == {".csv", ".md", ".tex"}
+        assert {path.suffix for path in (results / "tables").glob(f"{name}.*")} == {".csv", ".md", ".html", ".tex"}
     for name in ("roc", "training_loss"):
         for suffix in ("png", "pdf"):
             assert (results / "figures" / f"{name}.{TARGET}.{suffix}").stat().st_size > 5_000
