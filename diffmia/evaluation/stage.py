@@ -60,12 +60,12 @@ def evaluate_scores(
         found |= {attack: (frame, skipped) for attack, frame in read_scores(path, manifest["split_hash"]).items()}
     if missing := [attack for attack in attacks if attack not in found]:
         raise DiffmiaError(f"{', '.join(map(str, scores))} have no scores of attack '{missing[0]}'; score it again")
+    shared = {key: job[key] for key in ("target", "dataset")}
+    shared |= {"split_hash": manifest["split_hash"], "seed": job["run_seed"]}
     described = []
     progress = Progress(log, "attacks judged", len(attacks))
     for number, (attack, (attack_spec, t)) in enumerate(attacks.items(), start=1):
-        shared = {"target": job["target"], "dataset": job["dataset"], "split_hash": manifest["split_hash"]}
-        for row in _judge(attack, attack_spec, t, spec, job["seed"], *found[attack]):
-            described.append({**shared, "seed": job["run_seed"], **row})
+        described += [shared | row for row in _judge(attack, attack_spec, t, spec, job["seed"], *found[attack])]
         progress.update(number)
     write_csv(pd.DataFrame(described, columns=COLUMNS), out)
 
