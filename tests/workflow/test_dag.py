@@ -40,8 +40,8 @@ WHOLE["extended"] |= {  # five variants, three of them with splits of their own,
     "plot_figure": 30,
 }
 WHOLE["cifar10_mini"] = ONCE | {rule: 3 for rule in ("build_split", "find_duplicates", "train_target")}
-WHOLE["cifar10_mini"] |= {  # at five epochs and at the last; the first is the null control
-    "ask_target": 3 * (6 + 1),
+WHOLE["cifar10_mini"] |= {  # at four epochs and at the last; the first is the null control
+    "ask_target": 3 * (5 + 1),
     "score_attacks": 3 * 2,
     "score_blind": 3 * 2,
     "evaluate_scores": 3 * 2,
