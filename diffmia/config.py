@@ -25,7 +25,7 @@ from diffmia.evaluation.rows import ROC
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
 from diffmia.iterations import PICARD
-from diffmia.models.base import ImportedTarget, TargetSpec
+from diffmia.models.base import ImportedTarget, TargetSpec, TrainedTarget
 from diffmia.relatives import checkpoint_ids, null_ids, with_relatives
 from diffmia.spec import Spec, union_of
 from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
@@ -161,6 +161,23 @@ class Config(Spec):
     def run_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int | None]]:
         """The run's attacks on `target` by id, with their timesteps."""
         return {a: (self.attacks[a], self.timestep(a, target)) for of, a in self.pairs if of == target}
+
+    @property
+    def surrogates(self) -> dict[str, list[str]]:
+        """Attacks by run target whose thresholds another seed's target can choose: it was trained on other members.
+
+        A target that was trained elsewhere, or on a split that is read from a file, has no such other.
+        """
+        if len(self.run.seeds) < 2:
+            return {}
+        trained = [id_ for id_ in self.run.targets if isinstance(self.targets[id_], TrainedTarget)]
+        drawn = [id_ for id_ in trained if not isinstance(self.split_of(id_), FileSplit)]
+        attacks = {id_: [a for a in self.run_attacks(id_) if self._has_thresholds(a)] for id_ in drawn}
+        return {id_: of_target for id_, of_target in attacks.items() if of_target}
+
+    def _has_thresholds(self, attack: str) -> bool:
+        spec = self.attacks[attack]
+        return spec.access != "blind" and spec.reading_of is None
 
     def lack(self, target: str, attack: str) -> str | None:
         """What `target` would need for `attack` and has not, or None if it has all."""

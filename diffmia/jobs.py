@@ -224,6 +224,18 @@ def evaluation_job(config: Config, target: str, seed: int) -> str:
     )
 
 
+def transfer_job(config: Config, target: str) -> str:
+    """Judgement of a target's scores by thresholds of its other seeds."""
+    return _job(
+        "transfer_thresholds",
+        ["diffmia.evaluation.stage"],
+        target=target,
+        attacks=config.surrogates[target],
+        spec=config.evaluation,
+        run_seeds=list(config.run.seeds),
+    )
+
+
 def selection_job(config: Config, rule: str, *modules: str, **parts: Any) -> str:
     """An aggregate, a table or a figure: what is selected and how it is shown."""
     attacks = {id_: config.attacks[id_] for id_ in config.run.attacks}

@@ -158,6 +158,22 @@ def judged_targets():
     return [target for target in CONFIG.asked_targets if CONFIG.run_attacks(target)]
 
 
+def transfer_scores(wildcards):
+    """Score files, of all seeds, of the attacks whose thresholds are transferred between seeds of a target."""
+    attacks = CONFIG.surrogates[wildcards.target]
+    return [file for seed in RUN.seeds for file in scores_of(wildcards.target, seed, attacks)]
+
+
+def transfer_splits(wildcards):
+    return [f"results/splits/{CONFIG.targets[wildcards.target].split}/seed{seed}.json" for seed in RUN.seeds]
+
+
+def table_transfers():
+    """Judgements by other seeds' thresholds where a table shows them."""
+    shown = CONFIG.surrogates if "threshold_transfer" in RUN.tables else []
+    return [f"{CONFIG.out}/transfer/{target}.csv" for target in shown]
+
+
 def learned_tables(wildcards):
     """Tables an attack learns from: the target's own first."""
     answers = CONFIG.attacks[wildcards.attack].answers
@@ -232,6 +248,10 @@ def learning_job(wildcards):
 
 def evaluation_job(wildcards):
     return jobs.evaluation_job(CONFIG, wildcards.target, int(wildcards.seed))
+
+
+def transfer_job(wildcards):
+    return jobs.transfer_job(CONFIG, wildcards.target)
 
 
 def metrics_job(wildcards):

@@ -51,6 +51,33 @@ rule aggregate_metrics:
         "../scripts/aggregate_metrics.py"
 
 
+rule transfer_thresholds:
+    input:
+        scores=transfer_scores,
+        splits=transfer_splits,
+    output:
+        "<out>/transfer/{target}.csv",
+    log:
+        f"<logs>/transfer_thresholds/{RUN.name}/{{target}}.log",
+    benchmark:
+        f"<benchmarks>/transfer_thresholds/{RUN.name}/{{target}}.jsonl"
+    wildcard_constraints:
+        target=one_of(CONFIG.surrogates),
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=scaled(2000),
+        runtime=10,
+    params:
+        job=transfer_job,
+    message:
+        "Judging {wildcards.target} by thresholds of its other seeds"
+    script:
+        "../scripts/transfer_thresholds.py"
+
+
 rule aggregate_cost:
     input:
         metrics="<out>/metrics.csv",

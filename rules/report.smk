@@ -6,6 +6,7 @@ rule render_tables:
         metrics="<out>/metrics.csv",
         splits=of_splits("results/splits/{split}/seed{seed}.json"),
         duplicates=table_duplicates(),
+        transfers=table_transfers(),
     output:
         csv=collect("<out>/tables/{table}.csv", table=RUN.tables),
         md=collect("<out>/tables/{table}.md", table=RUN.tables),

@@ -7,5 +7,5 @@ if __name__ == "__main__":
         from diffmia.tables.stage import render_tables
 
         files = job.input
-        render_tables(job.config, files.metrics, files.splits, files.duplicates, job.output.csv)
+        render_tables(job.config, files.metrics, files.splits, files.duplicates, files.transfers, job.output.csv)
         job.record(inputs=list(files))

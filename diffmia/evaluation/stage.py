@@ -20,7 +20,8 @@ from diffmia.evaluation.decisions import evaluate_decisions, nominal_fprs, not_a
 from diffmia.evaluation.metrics import evaluate
 from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, SHIFT, attack_of, join_flags, read_metrics, split_flags
 from diffmia.evaluation.spec import EvaluationSpec
-from diffmia.layout import id_and_seed
+from diffmia.evaluation.transfer import TRANSFER_COLUMNS, transfer_thresholds
+from diffmia.layout import by_id_and_seed, id_and_seed
 from diffmia.progress import Progress
 from diffmia.scoring import read_scores
 
@@ -108,6 +109,39 @@ def _judge(
 def _not_applicable(scores: Path) -> dict[str, str]:
     """Why an attack could not learn some of its decisions, by their names, as its score file says."""
     return json.loads(pq.read_schema(scores).metadata.get(b"not_applicable", b"{}"))
+
+
+def transfer_of_target(
+    attacks: Sequence[str],
+    spec: EvaluationSpec,
+    target: str,
+    scores: Sequence[Path],
+    splits: Sequence[Path],
+    out: Path,
+) -> None:
+    """Judge a target's scores, under attacks of these ids, by thresholds of its other seeds.
+
+    `scores` are the files of all seeds that hold these attacks' scores, among others', and `splits` the manifests, one
+    a seed.
+
+    Raises
+    ------
+    DiffmiaError
+        If scores are of another split.
+    """
+    hashes = {seed: json.loads(path.read_text())["split_hash"] for (_, seed), path in by_id_and_seed(splits).items()}
+    found: dict[str, dict[int, pd.DataFrame]] = {attack: {} for attack in attacks}
+    for path in scores:
+        _, seed = id_and_seed(path)
+        for attack, frame in read_scores(path, hashes[seed]).items():
+            if attack in found:
+                found[attack][seed] = frame
+    rows = [
+        {"target": target, "attack": attack, **row}
+        for attack, of_seeds in found.items()
+        for row in transfer_thresholds(of_seeds, spec)
+    ]
+    write_csv(pd.DataFrame(rows, columns=TRANSFER_COLUMNS), out)
 
 
 def aggregate_metrics(parts: list[Path], config: Config, out: Path) -> None:

@@ -11,8 +11,8 @@ import pandas as pd
 from diffmia.errors import DiffmiaError
 from diffmia.finite import check_finite
 
-_SHOWN_FROM = 1  # false positives that the FPR allows: below, a TPR at it is not a number
-_RELIABLE_FROM = 10  # below, it rests on a handful of samples
+SHOWN_FROM = 1  # false positives that the FPR allows: below, a TPR at it is not a number
+RELIABLE_FROM = 10  # below, it rests on a handful of samples
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Judged:
             none at all, and not reliable if they are fewer than 10.
         """
         numbers = 100.0 * np.array(estimates)
-        numbers[:, [budget < _SHOWN_FROM for budget in budgets]] = np.nan
+        numbers[:, [budget < SHOWN_FROM for budget in budgets]] = np.nan
         rows = []
         for metric, column, p_value, budget in zip(metrics, numbers.T.tolist(), p_values, budgets, strict=True):
             value, std, ci_low, ci_high, realised_fpr = column
@@ -85,7 +85,7 @@ class Judged:
                     "n_members": self.n_members,
                     "n_non_members": self.n_non_members,
                     "realised_fpr": realised_fpr,
-                    "reliable": budget >= _RELIABLE_FROM,
+                    "reliable": budget >= RELIABLE_FROM,
                 }
             )
         return rows

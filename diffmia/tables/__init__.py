@@ -24,5 +24,6 @@ TABLES = {
     "first_query": Entry("diffmia.tables.attack_tables:first_query", "readings of the first query"),
     "gsa_loss": Entry("diffmia.tables.attack_tables:gsa_loss", "readings of GSA with OMS"),
     "trust": Entry("diffmia.tables.trust:fill", "every AUC against blind baselines", "Trust"),
+    "threshold_transfer": Entry("diffmia.tables.threshold_transfer:fill", "thresholds from another seed", "Trust"),
     "null_control": Entry("diffmia.tables.null_control:fill", "models that saw neither set", "Trust"),
 }

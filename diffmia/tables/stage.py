@@ -20,15 +20,22 @@ if TYPE_CHECKING:
 
 
 def render_tables(
-    config: Config, metrics: Path, splits: Sequence[Path], duplicates: Sequence[Path], csv: Sequence[Path]
+    config: Config,
+    metrics: Path,
+    splits: Sequence[Path],
+    duplicates: Sequence[Path],
+    transfers: Sequence[Path],
+    csv: Sequence[Path],
 ) -> None:
     """Write the run's tables: `<name>.csv` as `csv` has them, and beside each its `.md`, `.tex` and `.html`.
 
     `splits` are manifests named `<split>/seed<n>.json`, and `duplicates` their near-duplicates, `<split>/seed<n>.csv`.
+    `transfers` are judgements of targets by thresholds of their other seeds.
     """
     manifests = {key: json.loads(path.read_text()) for key, path in by_id_and_seed(splits).items()}
     pairs = {key: pd.read_csv(path) for key, path in by_id_and_seed(duplicates).items()}
-    inputs = TableInputs(read_metrics(metrics), manifests, config, pairs)
+    transferred = {"transfers": pd.concat(map(pd.read_csv, transfers))} if transfers else {}
+    inputs = TableInputs(read_metrics(metrics), manifests, config, pairs, **transferred)
     for path in map(Path, csv):
         fill = TypeAdapter(ImportString).validate_python(TABLES[path.stem].function)
         write(fill(inputs), path)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from diffmia.atomic import atomic_path
+from diffmia.evaluation.transfer import TRANSFER_COLUMNS
 from diffmia.tables.html import html_page
 from diffmia.tables.latex import latex_table
 
@@ -29,12 +31,16 @@ class TableInputs:
     config : Config
     duplicates : dict
         Near-duplicates between members and non-members by (split id, run seed), of a table that shows them.
+    transfers : DataFrame
+        Judgements of targets by thresholds of their other seeds (`diffmia.evaluation.transfer`), of a
+        table that shows them; empty if there are none.
     """
 
     metrics: pd.DataFrame
     manifests: dict[tuple[str, int], dict[str, Any]]
     config: Config
     duplicates: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
+    transfers: pd.DataFrame = field(default_factory=partial(pd.DataFrame, columns=TRANSFER_COLUMNS))
 
 
 @dataclass(frozen=True)

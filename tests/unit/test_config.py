@@ -524,6 +524,23 @@ class TestCheckpoints:
             load_config(changed(f"targets.ddpm_digits.{key}", value))
 
 
+class TestSurrogates:
+    """Another seed's target chooses thresholds if it is another model, trained on other members."""
+
+    def test_attacks_with_thresholds_on_targets_trained_here(self):
+        raw = copy.deepcopy(AS_SHIPPED)
+        assert load_config(raw).surrogates == {}
+        raw["run"]["seeds"] = [0, 1]
+        found = load_config(raw).surrogates
+        assert list(found) == ["ddpm_digits", "uvit_digits"]
+        assert found["uvit_digits"] == ["naive", "secmi", "pia", "pian", "quantile"]
+
+    def test_a_fixed_split_has_none(self):
+        raw = changed("run.seeds", [0, 1])
+        raw["splits"]["digits"] = {"dataset": "digits", "method": "file", "path": "fixed.npz", "auxiliary_key": "rest"}
+        assert load_config(raw).surrogates == {}
+
+
 class TestVariants:
     """`studies.variants` names targets that differ from one in a quantity."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import re
 from html import escape as escaped
@@ -19,7 +20,7 @@ from diffmia.evaluation.rows import read_metrics
 from diffmia.evaluation.stage import COLUMNS, aggregate_metrics
 from diffmia.figures.figure import heading
 from diffmia.relatives import with_relatives
-from diffmia.tables import TABLES, comparison, null_control, table5, tablec1, trust
+from diffmia.tables import TABLES, comparison, null_control, table5, tablec1, threshold_transfer, trust
 from diffmia.tables.attack_tables import first_query, gsa_loss, secmi_anchor, table1, table2, table4, table6
 from diffmia.tables.latex import escape
 from diffmia.tables.null_control import family_wise
@@ -640,7 +641,7 @@ class TestNullControl:
         assert table.cells.empty
         assert "null_targets" in table.notes[0]
 
-    @pytest.mark.parametrize("name", sorted(set(TABLES) - {"null_control", "trust", "tablec1"}))
+    @pytest.mark.parametrize("name", sorted(set(TABLES) - {"null_control", "trust", "tablec1", "threshold_transfer"}))
     def test_no_other_table_sees_a_control(self, name):
         fill = TypeAdapter(ImportString).validate_python(TABLES[name].function)
         attacks = ("naive", "secmi", "pia", "pia_late", "quantile", "gsa_concat", "gsa_full")
@@ -661,6 +662,48 @@ class TestNullControl:
         pd.testing.assert_frame_equal(without.cells, beside.cells)
         pd.testing.assert_frame_equal(without.data, beside.data)
         assert without.notes == beside.notes
+
+
+class TestThresholdTransfer:
+    MEASURED = [
+        rows("one", "naive", metric, 70.0, 80.0, seed=seed) for metric in ("asr", "tpr_at_1_fpr") for seed in (0, 1)
+    ] + [rows("one", "secmi", metric, 60.0, 90.0, seed=seed) for metric in ("asr", "tpr_at_1_fpr") for seed in (0, 1)]
+
+    @staticmethod
+    def pairs(attack: str, values: tuple[float, float], fprs=(0.5, 2.5), reliable=True) -> list[dict]:
+        row = {"target": "one", "attack": attack, "variant": "base", "reliable": reliable}
+        between = [{"surrogate_seed": 0, "seed": 1}, {"surrogate_seed": 1, "seed": 0}]
+        return [
+            {**row, **seeds, "metric": metric, "value": value + (metric == "asr"), "realised_fpr": fpr}
+            for metric in ("asr", "tpr_at_5_fpr", "tpr_at_1_fpr")
+            for seeds, value, fpr in zip(between, values, fprs, strict=True)
+        ]
+
+    def filled(self, *pairs: list[dict], **changes) -> Table:
+        given = inputs(config(**{"seeds": (0, 1), **changes}), *self.MEASURED)
+        transfers = pd.DataFrame([row for group in pairs for row in group])
+        return threshold_transfer.fill(dataclasses.replace(given, transfers=transfers))
+
+    def test_own_numbers_beside_transferred_ones(self):
+        table = self.filled(self.pairs("naive", (50.0, 60.0)))
+        [line] = table.cells.drop(columns=["Access", "Supervision"]).to_numpy().tolist()
+        assert line == ["one", "NA", "70.00 ± 0.00", "56.00 ± 7.07", "70.00 ± 0.00", "55.00 ± 7.07", "1.50"]
+        assert len(table.data) == 6  # each pair and metric, also those that are not printed
+        assert "2 ordered pairs" in " ".join(table.notes)
+        assert "secmi" not in table.data["attack"].tolist()
+
+    def test_a_pair_that_cannot_support_the_fpr(self):
+        table = self.filled(self.pairs("naive", (50.0, float("nan"))), self.pairs("secmi", (1.0, 2.0), reliable=False))
+        columns = ["ASR, transferred", "TPR@1%FPR, transferred", "Realised FPR"]
+        assert table.cells[columns].to_numpy().tolist() == [
+            ["n/a", "n/a", "1.50"],
+            ["2.50† ± 0.71", "1.50† ± 0.71", "1.50"],
+        ]
+        assert {"†", "n/a:"} <= {note.split()[0] for note in table.notes}
+
+    def test_without_a_surrogate_it_says_why(self):
+        assert "run.seeds" in self.filled(seeds=(0,)).notes[0]
+        assert "drawn anew for each seed" in self.filled().notes[0]
 
 
 class TestKindsOfModel:

@@ -38,6 +38,7 @@ WHOLE["extended"] |= {  # five variants, three of them with splits of their own,
     "ask_target": 3 * (12 + 5),
     "build_split": 3 * (2 + 3),
     "plot_figure": 30,
+    "transfer_thresholds": 2,  # of each target, between its seeds
 }
 WHOLE["cifar10_mini"] = ONCE | {rule: 3 for rule in ("build_split", "find_duplicates", "train_target")}
 WHOLE["cifar10_mini"] |= {  # at four epochs and at the last; the first is the null control
@@ -45,6 +46,7 @@ WHOLE["cifar10_mini"] |= {  # at four epochs and at the last; the first is the n
     "score_attacks": 3 * 2,
     "score_blind": 3 * 2,
     "evaluate_scores": 3 * 2,
+    "transfer_thresholds": 1,
     "plot_figure": 12,
 }
 
