@@ -18,7 +18,7 @@ from diffmia.code_digest import code_digest
 from diffmia.config import PUBLISHED, Config, studied_attacks
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, shown_attacks, shown_searches
-from diffmia.models.base import TargetSpec
+from diffmia.models.base import EXACT, TargetSpec
 from diffmia.probes import JacobianProbe, Question, merge
 from diffmia.spec import Spec
 from diffmia.tables import TABLES
@@ -51,6 +51,7 @@ _NO_PART_OF_A_TARGET = (
     "relative_of",
     "at_epoch",
     "batch_size",
+    "precision",
     "gradient_batch_size",
 )
 
@@ -77,6 +78,8 @@ def training_job(config: Config, target: str, seed: int) -> str:
     spec = config.targets[target]
     definition = _definition(spec)
     del definition["training"]["seconds_between_saves"]
+    if definition["training"]["precision"] == EXACT:  # as it was before there was a choice
+        del definition["training"]["precision"]
     return _job(
         "train_target",
         None,
@@ -152,6 +155,7 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
         **({} if spec.at_epoch is None else {"at_epoch": spec.at_epoch}),
         questions=[_plain(question) for question in questions_of(config, answers, target)],
         seed=seeds.child_seed(seed, "noise"),
+        **({"precision": spec.precision} if answers == "residuals" and spec.precision != EXACT else {}),
         **limit,
     )
 

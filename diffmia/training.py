@@ -25,6 +25,7 @@ from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.images import to_unit_range
 from diffmia.models.base import TrainingSpec
+from diffmia.precision import autocast, tf32
 from diffmia.progress import Progress
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,8 @@ class Trainer:
         progress = Progress(log, "epoch", self.spec.epochs, self.epoch)
         saved = time.monotonic()
         while self.epoch < self.spec.epochs:
-            loss = self._train_epoch()
+            with tf32(self.spec.precision):
+                loss = self._train_epoch()
             self.losses.append({"epoch": self.epoch, "step": self.step, "loss": loss} | self._held_out())
             progress.update(self.epoch, f"  step {self.step}  loss {loss:.4f}")
             if self.epoch in self.spec.checkpoint_epochs:
@@ -123,7 +125,9 @@ class Trainer:
         t = self.denoiser.schedule.sample_timesteps(len(x0), generator)
         epsilon = torch.randn(x0.shape, generator=generator)
         x_t = self.denoiser.schedule.add_noise(x0, epsilon, t)
-        return mse_loss(self.denoiser.predict_noise(x_t.to(self.device), t), epsilon.to(self.device))  # OMS Eq. 5
+        with autocast(self.spec.precision, self.device):
+            predicted = self.denoiser.predict_noise(x_t.to(self.device), t)
+        return mse_loss(predicted.float(), epsilon.to(self.device))  # OMS Eq. 5
 
     def _update(self, loss: Tensor) -> None:
         self.step += 1

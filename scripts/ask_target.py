@@ -20,5 +20,6 @@ if __name__ == "__main__":
             split=job.input.split,
             out=job.output.table,
             device=job.device(),
+            attacks=job.config.table_attacks(job.wildcards.target),
         )
         job.record(**facts)

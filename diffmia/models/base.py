@@ -15,6 +15,10 @@ from diffmia.studies import StudiesSpec
 if TYPE_CHECKING:
     from diffmia.denoiser import Denoiser
 
+EXACT = "float32"
+Precision = Literal["float32", "tf32", "bfloat16", "float16"]
+TrainingPrecision = Literal["float32", "tf32", "bfloat16"]  # float16 would want its loss scaled
+
 
 class TrainingSpec(Spec):
     """How a target is trained on its members."""
@@ -30,6 +34,9 @@ class TrainingSpec(Spec):
         0.9999, ge=0, lt=1, description="Decay of the weights' moving average, which is what is attacked"
     )
     horizontal_flip: bool = Field(False, description="Mirror images at random while training")
+    precision: TrainingPrecision = Field(
+        EXACT, description="Arithmetic inside the model; tf32 and bfloat16 are faster on recent GPUs"
+    )
     seconds_between_saves: NonNegativeFloat = Field(
         30.0, description="How often the state is saved that a killed training goes on from; changes no number"
     )
@@ -67,6 +74,11 @@ class TargetSpec(Spec):
     )
     shards: PositiveInt = Field(1, description="Jobs the residual pass is cut into; changes no number")
     batch_size: PositiveInt = Field(256, description="Samples per model call in the residual pass; changes no number")
+    precision: Precision = Field(
+        EXACT,
+        description="Arithmetic inside the model in the residual pass; a faster one is refused unless it ranks samples "
+        "as float32 does, under every attack that reads the pass",
+    )
     gradient_batch_size: PositiveInt = Field(
         4, description="Samples per backward pass, each at every timestep, in the gradient pass; changes no number"
     )

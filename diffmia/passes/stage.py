@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,12 @@ import pandas as pd
 import torch
 from pydantic import TypeAdapter
 
+from diffmia.attacks.base import TableAttack
 from diffmia.device import device_name
 from diffmia.images import open_images
-from diffmia.models.base import TargetSpec
+from diffmia.models.base import EXACT, TargetSpec
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
+from diffmia.passes.gate import PER_SIDE, in_precision
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import SCHEMA_VERSION, Samples
 from diffmia.probes import DifferenceMap, Drift, GradientProbe, JacobianProbe, Probe, Trajectory
@@ -38,12 +41,19 @@ def run_shard(
     split: Path,
     out: Path,
     device: torch.device,
+    attacks: Mapping[str, tuple[TableAttack, int]],
 ) -> dict:
     """Ask a target every question of `job` about the samples of a shard (number, of how many); returns facts of it.
 
     Members, non-members and auxiliary samples are all asked about, unless the job has a `limit`. `answers` is the kind:
     `residuals`, `gradients` or `jacobians`, which names the module of this package that answers, and the folder below
-    `results/` that keeps finished pieces.
+    `results/` that keeps finished pieces. `attacks`, by id with timestep, are those whose ranks decide whether
+    residuals may be made in the target's precision, where that is not float32.
+
+    Raises
+    ------
+    DiffmiaError
+        If the target is of another split or damaged, or they may not.
     """
     kind = importlib.import_module(f"diffmia.passes.{answers}")
     resolved = json.loads(job)
@@ -60,10 +70,17 @@ def run_shard(
         "dataset_hash": manifest["dataset_hash"],
         "target_hash": description["target_hash"],
     }
-    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": "float32"}
+    asked, precision, agreement = denoiser, resolved.get("precision", EXACT), {}
+    if precision != EXACT:
+        few = np.concatenate(list(first_of_each_side(roles, PER_SIDE).values()))
+        asked, rho = in_precision(
+            denoiser, precision, attacks, chosen.images, few, kind.batch_size(spec), resolved["seed"], device
+        )
+        agreement = {"precision": precision, "rank_agreement": rho}
+    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": precision}
     store = PieceStore(Path("results", answers, "_store"), context)
-    model_pass = ModelPass(denoiser, questions, kind.answer, resolved["seed"], kind.batch_size(spec), device)
-    facts = run_pass(model_pass, chosen, store, out, hashes)
+    model_pass = ModelPass(asked, questions, kind.answer, resolved["seed"], kind.batch_size(spec), device)
+    facts = run_pass(model_pass, chosen, store, out, hashes) | agreement
     log.info("%d samples, %d model queries made", len(chosen.ids), facts["queries_made"])
     return {
         **hashes,
@@ -81,7 +98,8 @@ def merge_facts(metas: list[Path]) -> dict:
     summed = {key: sum(fact[key] for fact in facts) for key in ("samples", "queries_made", "seconds")}
     same = ("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample")
     devices = " + ".join(sorted({fact["device"] for fact in facts}))
-    return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed
+    faster = {key: min(fact[key] for fact in facts) for key in ("precision", "rank_agreement") if key in facts[0]}
+    return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed | faster
 
 
 def first_of_each_side(roles: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:

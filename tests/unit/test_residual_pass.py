@@ -12,12 +12,13 @@ import pytest
 import torch
 import yaml
 
+from diffmia.attacks.residual import ResidualAttack
 from diffmia.config import load_config
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.noise import sample_noise
 from diffmia.noise_search import NoiseSearch
-from diffmia.passes import engine
+from diffmia.passes import engine, gate
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
 from diffmia.passes.residuals import answer, count_evaluations
 from diffmia.passes.stage import _QUESTION, run_shard
@@ -317,6 +318,8 @@ class Stage:
 
     def __init__(self, folder: Path, spec, model: Denoiser):
         self.folder, self.spec = folder, spec
+        naive = ResidualAttack(family="residual", label="NA", start="gaussian", t=NAIVE.t, norm=2)
+        self.attacks = {"naive": (naive, NAIVE.t)}  # by which a faster precision would be judged
         self.job = {"questions": [probe.model_dump() for probe in merge(PAPER)], "numerics": "c", "seed": SEED}
         self.split = {
             "split_hash": "s",
@@ -343,13 +346,28 @@ class Stage:
         job = json.dumps(self.job | changed)
         files = {"images": "images.npy", "samples": "samples.parquet", "split": "split.json", "out": "out.parquet"}
         paths = {key: self.folder / name for key, name in files.items()}
-        return run_shard("residuals", self.spec, job, (0, 1), self.folder / "target", device=CPU, **paths)
+        target = self.folder / "target"
+        return run_shard("residuals", self.spec, job, (0, 1), target, device=CPU, attacks=self.attacks, **paths)
 
 
 @pytest.fixture
 def stage(tmp_path, monkeypatch, tiny_target, tiny_unet) -> Stage:
     monkeypatch.chdir(tmp_path)
     return Stage(tmp_path, tiny_target, tiny_unet)
+
+
+def test_a_faster_precision_is_a_pass_of_its_own(stage, monkeypatch):
+    exact = stage.run()
+    monkeypatch.setattr(gate, "LEAST", -1.0)  # four samples: two that change places are enough to refuse it
+    faster = stage.run(precision="bfloat16")
+    assert faster["queries_made"] == exact["queries_made"]  # nothing of the first was taken for the second
+    assert faster["precision"] == "bfloat16"
+    assert -1 <= faster["rank_agreement"] <= 1
+    assert not {"precision", "rank_agreement"} & set(exact)
+    assert stage.run()["queries_made"] == 0
+    monkeypatch.setattr(gate, "LEAST", 1.1)
+    with pytest.raises(DiffmiaError, match="set precision: float32 for this target"):
+        stage.run(precision="bfloat16")
 
 
 def test_the_stage_probes_all_roles_and_ties_the_table_to_its_split(stage):

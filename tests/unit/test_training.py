@@ -53,6 +53,16 @@ def keep_nothing(epoch: int) -> None:
     pass
 
 
+def test_a_faster_precision_is_inside_the_model_alone(tiny_target, tmp_path):
+    exact, faster = make_trainer(tiny_target), make_trainer(tiny_target, precision="bfloat16")
+    for name, trainer in (("exact", exact), ("faster", faster)):
+        trainer.run(tmp_path / f"{name}.pt", keep_nothing)
+    assert {p.dtype for p in faster.denoiser.parameters()} == {torch.float32}
+    losses = [[of["loss"] for of in trainer.losses] for trainer in (exact, faster)]
+    assert losses[0] != losses[1]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=0.05)
+
+
 class Stub(Denoiser):
     """A model of one weight, which adds nothing to `answer(x_t, t)`."""
 

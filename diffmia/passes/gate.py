@@ -1,0 +1,71 @@
+"""The gate before a faster precision: it must rank samples as float32 does, under every attack that reads the pass."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+
+from diffmia.attacks.base import TableAttack
+from diffmia.denoiser import Denoiser
+from diffmia.errors import DiffmiaError
+from diffmia.models.base import EXACT, Precision
+from diffmia.passes.engine import ModelPass
+from diffmia.passes.residuals import answer
+from diffmia.precision import InPrecision
+from diffmia.probes import merge
+
+log = logging.getLogger(__name__)
+
+LEAST = 0.999  # Spearman's rho; a rank off here and there, which no AUC shows
+PER_SIDE = 128  # members, and as many non-members
+
+
+def in_precision(
+    denoiser: Denoiser,
+    precision: Precision,
+    attacks: Mapping[str, tuple[TableAttack, int]],
+    images: np.ndarray,
+    ids: np.ndarray,
+    batch_size: int,
+    noise_seed: int,
+    device: torch.device,
+) -> tuple[InPrecision, float]:
+    """The denoiser in a faster precision, and the lowest rank correlation that scores in it have with those in float32.
+
+    Parameters
+    ----------
+    denoiser : Denoiser
+        In eval mode, on `device`.
+    attacks : mapping
+        Attacks that only read residuals, by id with timestep.
+    images : uint8 array (N, C, H, W)
+    ids : int64 array (n,)
+        Samples on which both are asked, members and non-members; ids index `images`.
+
+    Raises
+    ------
+    DiffmiaError
+        If a score's correlation is lower than `LEAST`, or is not defined.
+    """
+    fast = InPrecision(denoiser, precision)
+    questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
+    passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in (denoiser, fast)]
+    tables = [pd.DataFrame(of_model.block(images, ids, questions)) for of_model in passes]
+    lowest = 1.0
+    for attack, (spec, t) in attacks.items():
+        exact, coarse = (spec.score(table, t) for table in tables)
+        for variant in spec.queries(t):
+            rho = float(spearmanr(exact[variant], coarse[variant]).statistic)
+            if not rho >= LEAST:
+                raise DiffmiaError(
+                    f"in {precision} attack '{attack}' ({variant}) ranks {len(ids)} samples unlike in {EXACT}: "
+                    f"Spearman's rho is {rho:.5f}, and {LEAST} is asked for; set precision: {EXACT} for this target"
+                )
+            lowest = min(lowest, rho)
+    log.info("%s ranks %d samples as float32 does: Spearman's rho %.6f at least", precision, len(ids), lowest)
+    return fast, lowest

@@ -1,0 +1,50 @@
+"""Faster and coarser arithmetic inside a model; what goes in and comes out of it is float32.
+
+A training may choose it freely: it is part of the recipe. Scores may not: `diffmia.passes.gate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+
+from diffmia.denoiser import Denoiser
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from diffmia.models.base import Precision
+
+
+class InPrecision(Denoiser):
+    """A denoiser asked in another precision than float32: its weights and its answers stay float32."""
+
+    def __init__(self, denoiser: Denoiser, precision: Precision):
+        super().__init__()
+        self.denoiser, self.schedule, self.precision = denoiser, denoiser.schedule, precision
+
+    def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
+        """See `Denoiser.predict_noise`."""
+        with tf32(self.precision), autocast(self.precision, x_t.device):
+            return self.denoiser.predict_noise(x_t, t, condition).float()
+
+
+@contextmanager
+def tf32(precision: Precision) -> Iterator[None]:
+    """Whether matrix products and convolutions on CUDA round their float32 inputs to ten bits of mantissa."""
+    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, convolution.allow_tf32
+    matmul.allow_tf32 = convolution.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, convolution.allow_tf32 = before
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """The operations that can bear it in bfloat16 or float16, where that is the precision."""
+    half = precision in ("bfloat16", "float16")
+    return torch.autocast(device.type, dtype=getattr(torch, precision) if half else None, enabled=half)

@@ -1,0 +1,93 @@
+"""A faster precision: what it changes, what it leaves, and the gate that keeps it from scores it would spoil."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diffmia.attacks.residual import ResidualAttack
+from diffmia.denoiser import Denoiser
+from diffmia.errors import DiffmiaError
+from diffmia.models.schedule import ScheduleSpec
+from diffmia.passes.gate import in_precision
+from diffmia.precision import InPrecision, autocast, tf32
+from diffmia.schedules import DiscreteSchedule
+
+CPU = torch.device("cpu")
+IMAGES = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
+IDS = np.arange(64)
+NAIVE = {"naive": (ResidualAttack(family="residual", label="NA", start="gaussian", t=350, norm=2), 350)}
+FLAGS = (torch.backends.cuda.matmul, torch.backends.cudnn)
+
+
+class Scaled(Denoiser):
+    """Answers `after * linear(before * x_t) + x_t`, with a linear layer that changes nothing."""
+
+    def __init__(self, before: float, after: float):
+        super().__init__()
+        self.linear, self.before, self.after = torch.nn.Linear(8, 8, bias=False), before, after
+        torch.nn.init.eye_(self.linear.weight)
+        self.schedule = DiscreteSchedule.from_spec(ScheduleSpec())
+
+    def predict_noise(self, x_t, t, condition=None):
+        return self.after * (self.linear(self.before * x_t) - self.before * x_t) + x_t
+
+
+def gate(model: Denoiser, precision: str, attacks=NAIVE, batch_size: int = 20) -> tuple[Denoiser, float]:
+    return in_precision(model.requires_grad_(False).eval(), precision, attacks, IMAGES, IDS, batch_size, 3, CPU)
+
+
+def test_what_goes_in_and_comes_out_is_float32(tiny_unet):
+    x = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    exact = tiny_unet.predict_noise(x, 50)
+    coarse = InPrecision(tiny_unet, "bfloat16").predict_noise(x, 50)
+    assert coarse.dtype == torch.float32
+    assert {p.dtype for p in tiny_unet.parameters()} == {torch.float32}
+    assert 0 < (coarse - exact).abs().max() < 0.2
+    assert torch.equal(InPrecision(tiny_unet, "float32").predict_noise(x, 50), exact)
+
+
+def test_what_keeps_the_ranks_is_let_through():
+    model, rho = gate(Scaled(1.0, 1e-3), "bfloat16")
+    assert isinstance(model, InPrecision)
+    assert 0.999 <= rho <= 1.0
+
+
+def test_what_spoils_them_is_refused():
+    with pytest.raises(DiffmiaError, match=r"in bfloat16 attack 'naive' \(base\) ranks 64 samples unlike in float32"):
+        gate(Scaled(1.0, 100.0), "bfloat16")  # the rounding of bfloat16, a hundredfold
+
+
+def test_every_attack_and_variant_is_asked():
+    late = ResidualAttack(family="residual", label="Late", start="gaussian", t=999, norm=2)
+    with pytest.raises(DiffmiaError, match="'late'"):
+        gate(Overflowing(), "bfloat16", NAIVE | {"late": (late, 999)})
+
+
+class Overflowing(Scaled):
+    """Spoils what it is asked at the last timestep alone."""
+
+    def __init__(self):
+        super().__init__(1.0, 1.0)
+
+    def predict_noise(self, x_t, t, condition=None):
+        self.after = 100.0 if t == 999 else 1e-3
+        return super().predict_noise(x_t, t)
+
+
+def test_flags_are_what_they_were():
+    before = [flag.allow_tf32 for flag in FLAGS]
+    with pytest.raises(ValueError, match="inside"), tf32("tf32"):
+        assert all(flag.allow_tf32 for flag in FLAGS)
+        raise ValueError("inside")
+    with tf32("tf32"), tf32("float32"):
+        assert not any(flag.allow_tf32 for flag in FLAGS)
+    assert [flag.allow_tf32 for flag in FLAGS] == before
+
+
+def test_only_half_precisions_are_cast():
+    one = torch.ones(2, 2)
+    for precision, dtype in (("float32", torch.float32), ("tf32", torch.float32), ("bfloat16", torch.bfloat16)):
+        with autocast(precision, CPU):
+            assert (one @ one).dtype == dtype
