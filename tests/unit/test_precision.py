@@ -77,10 +77,13 @@ class Overflowing(Scaled):
 
 
 def test_flags_are_what_they_were():
-    before = [flag.allow_tf32 for flag in FLAGS]
-    with pytest.raises(ValueError, match="inside"), tf32("tf32"):
+    def fail():
         assert all(flag.allow_tf32 for flag in FLAGS)
         raise ValueError("inside")
+
+    before = [flag.allow_tf32 for flag in FLAGS]
+    with pytest.raises(ValueError, match="inside"), tf32("tf32"):
+        fail()
     with tf32("tf32"), tf32("float32"):
         assert not any(flag.allow_tf32 for flag in FLAGS)
     assert [flag.allow_tf32 for flag in FLAGS] == before
