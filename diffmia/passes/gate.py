@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
-from diffmia.attacks.base import TableAttack
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import EXACT, Precision
-from diffmia.passes.engine import ModelPass
-from diffmia.passes.residuals import answer
+from diffmia.passes.engine import Answer, ModelPass
 from diffmia.precision import InPrecision
 from diffmia.probes import merge
+
+if TYPE_CHECKING:
+    from diffmia.attacks.base import TableAttack
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ PER_SIDE = 128  # members, and as many non-members
 def in_precision(
     denoiser: Denoiser,
     precision: Precision,
+    answer: Answer,
     attacks: Mapping[str, tuple[TableAttack, int]],
     images: np.ndarray,
     ids: np.ndarray,
@@ -41,6 +44,8 @@ def in_precision(
     ----------
     denoiser : Denoiser
         In eval mode, on `device`.
+    answer : callable
+        `answer` of `passes.residuals`.
     attacks : mapping
         Attacks that only read residuals, by id with timestep.
     images : uint8 array (N, C, H, W)

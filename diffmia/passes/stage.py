@@ -7,13 +7,13 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from pydantic import TypeAdapter
 
-from diffmia.attacks.base import TableAttack
 from diffmia.device import device_name
 from diffmia.images import open_images
 from diffmia.models.base import EXACT, TargetSpec
@@ -24,6 +24,9 @@ from diffmia.passes.table import SCHEMA_VERSION, Samples
 from diffmia.probes import DifferenceMap, Drift, GradientProbe, JacobianProbe, Probe, Trajectory
 from diffmia.splits import roles_of
 from diffmia.targets import load_target
+
+if TYPE_CHECKING:
+    from diffmia.attacks.base import TableAttack
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,8 @@ def run_shard(
     if precision != EXACT:
         few = np.concatenate(list(first_of_each_side(roles, PER_SIDE).values()))
         asked, rho = in_precision(
-            denoiser, precision, attacks, chosen.images, few, kind.batch_size(spec), resolved["seed"], device
+            *(denoiser, precision, kind.answer, attacks),
+            *(chosen.images, few, kind.batch_size(spec), resolved["seed"], device),
         )
         agreement = {"precision": precision, "rank_agreement": rho}
     context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": precision}

@@ -11,6 +11,7 @@ from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.passes.gate import in_precision
+from diffmia.passes.residuals import answer
 from diffmia.precision import InPrecision, autocast, tf32
 from diffmia.schedules import DiscreteSchedule
 
@@ -35,7 +36,8 @@ class Scaled(Denoiser):
 
 
 def gate(model: Denoiser, precision: str, attacks=NAIVE, batch_size: int = 20) -> tuple[Denoiser, float]:
-    return in_precision(model.requires_grad_(False).eval(), precision, attacks, IMAGES, IDS, batch_size, 3, CPU)
+    model = model.requires_grad_(False).eval()
+    return in_precision(model, precision, answer, attacks, IMAGES, IDS, batch_size, 3, CPU)
 
 
 def test_what_goes_in_and_comes_out_is_float32(tiny_unet):
