@@ -1,0 +1,128 @@
+"""How fast targets are trained, beside the loop one would write for it: eager float32, one epsilon loss, Adam, an EMA.
+
+Both train the same network on the same noise images, turn about, in one process; the best of some rounds counts.
+Weights are random: that does not change the time. Run it on an idle machine; the defaults take about three minutes on
+two cores. `--device cuda` also prints memory and the share of the card's own matrix products.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import yaml
+from residual_pass import ROOT, SHAPES, cpu_model, sgemm
+from torch.nn.functional import mse_loss
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffmia.config import load_config
+from diffmia.denoiser import Denoiser
+from diffmia.device import device_name, use_device
+from diffmia.images import to_unit_range
+from diffmia.models.base import TrainingSpec
+from diffmia.training import Trainer, TrainingData
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--target", nargs="*", default=["ddpm_digits", "ddpm_cifar10"], help="networks, by target id")
+    parser.add_argument("--images", type=int, nargs="*", default=[1024, 16], help="images an epoch, for each target")
+    parser.add_argument("--batch", type=int, help="images a step, in place of the target's own (or all, if fewer)")
+    parser.add_argument("--rounds", type=int, default=3, help="epochs of each loop; the best counts")
+    parser.add_argument("--precision", default="float32", help="of the workflow's loop; the other is float32")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    return parser.parse_args()
+
+
+def plain_loop(model: Denoiser, spec: TrainingSpec, images: np.ndarray, device: torch.device) -> Callable[[], None]:
+    """An epoch as it is usually written."""
+    model = model.to(device).train()
+    average = copy.deepcopy(model)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=spec.learning_rate)
+    alpha_bar = model.schedule.alpha_bar(torch.arange(len(model.schedule))).float().to(device)
+
+    def epoch() -> None:
+        for batch in torch.randperm(len(images)).split(spec.batch_size):
+            x0 = to_unit_range(images[batch.numpy()]).to(device)
+            t = torch.randint(0, len(alpha_bar), (len(x0),), device=device)
+            epsilon, level = torch.randn_like(x0), alpha_bar[t].view(-1, 1, 1, 1)
+            loss = mse_loss(model.predict_noise(level.sqrt() * x0 + (1 - level).sqrt() * epsilon, t), epsilon)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, spec.gradient_clip)
+            optimizer.step()
+            with torch.no_grad():
+                for kept, parameter in zip(average.parameters(), parameters, strict=True):
+                    kept.mul_(spec.ema_decay).add_(parameter, alpha=1 - spec.ema_decay)
+
+    return epoch
+
+
+def seconds_of(epoch: Callable[[], object], device: torch.device) -> float:
+    start = time.perf_counter()
+    epoch()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def forward_flop(model: Denoiser, shape: tuple[int, int, int], device: torch.device) -> int:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.predict_noise(torch.zeros(1, *shape, device=device), 0)
+    return counter.get_total_flops()
+
+
+def matrix_rate(device: torch.device, precision: str) -> float:
+    """GFLOP/s of a large matrix product in the precision, on the device."""
+    if device.type == "cpu":
+        return sgemm()
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    a, b = torch.rand(2, 8192, 8192, device=device, dtype=dtype)
+    times = [seconds_of(lambda: a @ b, device) for _ in range(6)]
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return 2 * 8192**3 / min(times) / 1e9
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    device = use_device(arguments.device, int(arguments.device == "cuda"), arguments.threads)
+    config = load_config(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    print(f"{platform.platform()}, {cpu_model()}, {os.cpu_count()} cores")
+    print(f"{device_name(device)}, torch {torch.__version__}")
+    rate = matrix_rate(device, arguments.precision)
+    print(f"matrix product {rate:.0f} GFLOP/s in {arguments.precision}\n")
+    header = f"{'target':<14}{'parameters':>12}{'batch':>7}{'plain, img/s':>14}{'ours, img/s':>13}{'times':>7}"
+    print(f"{header}{'GFLOP/s':>9}{'/ matrix':>10}{'MiB':>8}")
+    for target, count in zip(arguments.target, arguments.images, strict=True):
+        spec, shape = config.targets[target], SHAPES[target]
+        batch = min(arguments.batch or spec.training.batch_size, count)
+        settings = spec.training.model_copy(update={"batch_size": batch, "checkpoint_epochs": ()})
+        images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+        torch.manual_seed(0)
+        plain = plain_loop(spec.build(shape), settings, images, device)
+        ours = settings.model_copy(update={"precision": arguments.precision})
+        trainer = Trainer(spec.build(shape), ours, TrainingData(images, images[:0]), 0, device)
+        seconds = {"plain": [], "ours": []}
+        for epoch in range(arguments.rounds + 1):
+            for name, run in (("plain", plain), ("ours", trainer.train_epoch)):
+                took = seconds_of(run, device)
+                seconds[name] += [took] if epoch else []  # the first warms up
+        plain_rate, our_rate = (count / min(seconds[name]) for name in ("plain", "ours"))
+        flop = 3 * forward_flop(trainer.denoiser, shape, device)  # backward: twice forward
+        size = sum(p.numel() for p in trainer.denoiser.parameters()) / 1e6
+        memory = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if device.type == "cuda" else "-"
+        row = f"{target:<14}{size:>10.2f} M{batch:>7}{plain_rate:>14.1f}{our_rate:>13.1f}{our_rate / plain_rate:>7.2f}"
+        print(f"{row}{our_rate * flop / 1e9:>9.1f}{our_rate * flop / 1e9 / rate:>10.2f}{memory:>8}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
