@@ -24,6 +24,25 @@ def main(arguments: list[str] | None = None) -> int:
         epilog="example: diffmia run --cores 8 --resources gpu=2",
     )
     commands.add_parser("schema", help="write the JSON schema of config.yaml beside the package's config models")
+    data = commands.add_parser(
+        "data",
+        help="tell which datasets there are, and whether they are still what they were",
+        description="Datasets of config.yaml in this folder, and their files in the download cache (DIFFMIA_CACHE).",
+    ).add_subparsers(dest="action", required=True, metavar="ACTION")
+    data.add_parser(
+        "list",
+        help="a row for each dataset: what it is, its size and licence, and whether it is there",
+        description="State: absent; downloaded (into the cache); local (a file or folder of yours, or nothing to "
+        "download); prepared (images and manifest below results/datasets).",
+    )
+    data.add_parser(
+        "verify",
+        help="read what is there again and compare it with its checksums",
+        description="Compares downloads with their published checksums, files with what was written down when they "
+        "were first read, and prepared images with the hash in their manifest. A sentence on each problem, and exit "
+        "status 1 if there is one.",
+        epilog="example: diffmia data verify cifar10 lfw",
+    ).add_argument("ids", nargs="*", metavar="DATASET", help="ids of datasets (none: all that are there)")
     chosen, rest = parser.parse_known_args(arguments)
     if rest and chosen.command != "run":
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
@@ -38,6 +57,18 @@ def main(arguments: list[str] | None = None) -> int:
                 from diffmia.config import SCHEMA_PATH, json_schema
 
                 SCHEMA_PATH.write_text(json_schema())
+            case "data":
+                from diffmia import inventory
+
+                datasets = inventory.defined_datasets()
+                if chosen.action == "list":
+                    print(inventory.listing(datasets))
+                    return 0
+                problems = 0
+                for finding in inventory.verify(datasets, chosen.ids):
+                    print(finding.sentence, file=sys.stderr if finding.problem else sys.stdout, flush=True)
+                    problems += finding.problem
+                return 1 if problems else 0
     except DiffmiaError as error:
         print(f"diffmia: {error}", file=sys.stderr)
         return 1

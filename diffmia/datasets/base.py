@@ -6,15 +6,43 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar
+from pathlib import Path, PurePosixPath
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from diffmia.errors import DiffmiaError
 from diffmia.spec import Spec
 
-Sample = tuple[np.ndarray, int, str | None]
+
+class Sample(NamedTuple):
+    """One image.
+
+    `pixels` is uint8 (C, H, W), `label` indexes the `label_names` of its stream, `group` is what a split may keep on
+    one side (an identity, a source), `caption` what a text says of the image.
+    """
+
+    pixels: np.ndarray
+    label: int
+    group: str | None = None
+    caption: str | None = None
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that is published: where, `md5:<hex>` or `sha256:<hex>`, its bytes, and what an archive may unpack to."""
+
+    url: str
+    checksum: str
+    bytes: int
+    unpacked: int
+    mirrors: tuple[str, ...] = ()
+    saved_as: str | None = None  # its name, where the address does not end with it
+
+    @property
+    def name(self) -> str:
+        """Name of the file in the cache."""
+        return self.saved_as or PurePosixPath(self.url).name
 
 
 @dataclass(frozen=True)
@@ -52,8 +80,7 @@ class SourceFile:
 class ImageStream:
     """The images of a dataset, one at a time, so that memory does not grow with their number.
 
-    `samples` yields, `count` times, pixels (uint8, `shape`), a label that indexes `label_names`, and a group (an
-    identity, a source: what a split may keep on one side) or None. `shape` is (C, H, W).
+    `samples` yields `count` of them, each of `shape` (C, H, W).
     """
 
     count: int
@@ -67,10 +94,15 @@ class DatasetSpec(Spec):
 
     describe: ClassVar[str]
     licence: ClassVar[str]
+    images: ClassVar[int | None] = None  # how many the whole of it has, where that is known beforehand
 
     def inputs(self) -> list[str]:
         """Local paths the data comes from, which the workflow depends on; none by default."""
         return []
+
+    def downloads(self) -> tuple[Download, ...]:
+        """Files that `fetch` downloads; none by default."""
+        return ()
 
     @abstractmethod
     def fetch(self, cache: Path) -> list[SourceFile]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, SourceFile
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
 
 
 class Digits(DatasetSpec):
@@ -15,6 +15,7 @@ class Digits(DatasetSpec):
 
     describe: ClassVar[str] = "scikit-learn digits: test set of the UCI Optical Recognition of Handwritten Digits"
     licence: ClassVar[str] = "CC BY 4.0 (UCI Machine Learning Repository, doi 10.24432/C50P49)"
+    images: ClassVar[int] = 1_797
 
     source: Literal["digits"]
 
@@ -32,5 +33,5 @@ class Digits(DatasetSpec):
             count=len(images),
             shape=(1, 8, 8),
             label_names=[str(name) for name in digits.target_names],
-            samples=((pixels, int(label), None) for pixels, label in zip(images, digits.target, strict=True)),
+            samples=(Sample(pixels, int(label)) for pixels, label in zip(images, digits.target, strict=True)),
         )

@@ -28,7 +28,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("DIFFMIA_CACHE") or pooch.os_cache("diffmia"))
 
 
-def download(urls: Sequence[str], path: Path, checksum: str) -> None:
+class _TooLong(requests.RequestException):
+    """More came than the file has."""
+
+
+def download(urls: Sequence[str], path: Path, checksum: str, size: int | None = None) -> None:
     """Make `path` the file with this checksum, from the first of `urls` that has it, unless it is there already.
 
     What has arrived is kept as `<path>.part` until it is whole, and the next attempt asks for the rest only. A lock
@@ -42,33 +46,33 @@ def download(urls: Sequence[str], path: Path, checksum: str) -> None:
         The final name.
     checksum : str
         `md5:<hex>` or `sha256:<hex>`.
+    size : int, optional
+        Bytes of the file, where they are known: no more are written to disk.
 
     Raises
     ------
     DiffmiaError
         If no address gives the file, with the reason of each, or the disk is full.
     """
-    if _is_right(path, checksum):  # before any writing: the cache may be read-only
+    if has_checksum(path, checksum):  # before any writing: the cache may be read-only
         return
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
-            if _is_right(path, checksum):  # another process was faster
+            if has_checksum(path, checksum):  # another process was faster
                 return
             path.unlink(missing_ok=True)
             reasons = []
             for url in urls:
                 try:
-                    _transfer(url, part)
+                    if _fetched(url, part, checksum, size):
+                        os.replace(part, path)
+                        return
                 except requests.RequestException as error:
                     reasons.append(f"{url} ({_reason(error)})")
-                    continue
-                if _is_right(part, checksum):
-                    os.replace(part, path)
-                    return
-                part.unlink()
-                reasons.append(f"{url} (what it sends does not have the checksum {checksum})")
+                else:
+                    reasons.append(f"{url} (what it sends does not have the checksum {checksum})")
     except OSError as error:
         raise DiffmiaError(
             f"cannot write {part}: {error.strerror}; free some space, or set DIFFMIA_CACHE to another folder"
@@ -79,22 +83,46 @@ def download(urls: Sequence[str], path: Path, checksum: str) -> None:
     )
 
 
-def _transfer(url: str, part: Path) -> None:
+def _fetched(url: str, part: Path, checksum: str, size: int | None) -> bool:
+    """Whether `part` has become the right file; a wrong one is removed.
+
+    What was there before may be the start of another file, of a mirror's for one: then it is left, and all is asked
+    for.
+    """
+    for anew in (False, True) if part.exists() else (True,):
+        try:
+            _transfer(url, part, size)
+        except _TooLong:
+            part.unlink()
+            if anew:
+                raise
+            continue
+        if has_checksum(part, checksum):
+            return True
+        part.unlink()
+    return False
+
+
+def _transfer(url: str, part: Path, size: int | None) -> None:
     """Append to `part` what it lacks of the file at `url`."""
     with requests.Session() as session:
         retry = Retry(total=2, backoff_factor=0.5, status_forcelist=_BUSY, raise_on_status=False)
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))
         for attempt in range(1, ATTEMPTS + 1):
+            start = _size(part)
             try:
-                return _append(session, url, part)
+                return _append(session, url, part, size)
             except ChunkedEncodingError:  # cut on the way
                 if attempt == ATTEMPTS:
                     raise
+            except requests.ConnectionError:  # no connection, or one that fell silent on the way
+                if attempt == ATTEMPTS or _size(part) <= start:
+                    raise
 
 
-def _append(session: requests.Session, url: str, part: Path) -> None:
-    start = part.stat().st_size if part.exists() else 0
+def _append(session: requests.Session, url: str, part: Path, size: int | None) -> None:
+    start = _size(part)
     headers = {"Accept-Encoding": "identity"}  # a range counts the bytes that are sent, so they must be the file's own
     if start:
         headers["Range"] = f"bytes={start}-"
@@ -116,11 +144,18 @@ def _append(session: requests.Session, url: str, part: Path) -> None:
         )
         with part.open("ab" if resumes else "wb") as file, progress:
             for chunk in response.iter_content(CHUNK):
+                if size is not None and file.tell() + len(chunk) > size:
+                    raise _TooLong(f"it sends more than the {size} bytes of the file")
                 file.write(chunk)
                 progress.update(len(chunk))
 
 
-def _is_right(path: Path, checksum: str) -> bool:
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def has_checksum(path: Path, checksum: str) -> bool:
+    """Whether there is a file with this `md5:<hex>` or `sha256:<hex>`."""
     if not path.exists():
         return False
     algorithm, _, expected = checksum.partition(":")

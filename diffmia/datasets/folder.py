@@ -6,16 +6,31 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
-import numpy as np
-from PIL import Image, ImageOps
 from pydantic import Field, PositiveInt
 
 from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
+from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
-# What Pillow raises for a broken file depends on the format and on where it is broken.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+def image_names(root: Path) -> list[str]:
+    """Paths of all images below a folder, relative to it and sorted, without hidden ones.
+
+    Raises
+    ------
+    DiffmiaError
+        If there is no such folder, or no image in it.
+    """
+    if not root.is_dir():
+        raise DiffmiaError(f"dataset folder {root} does not exist; correct `root:`")
+    images = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+    below = (path.relative_to(root) for path in images)
+    names = sorted(path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts))
+    if not names:
+        raise DiffmiaError(f"dataset folder {root} holds no image ({', '.join(SUFFIXES)}); correct `root:`")
+    return names
 
 
 class ImageFolder(DatasetSpec):
@@ -42,46 +57,25 @@ class ImageFolder(DatasetSpec):
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; files are in the order of their paths below the folder."""
         root = Path(self.root)
-        if not root.is_dir():
-            raise DiffmiaError(f"dataset folder {root} does not exist; correct `root:`")
-        images = (path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
-        below = (path.relative_to(root) for path in images)
-        names = sorted(path.as_posix() for path in below if not any(part.startswith(".") for part in path.parts))
-        if not names:
-            raise DiffmiaError(f"dataset folder {root} holds no image ({', '.join(SUFFIXES)}); correct `root:`")
-        return [SourceFile.of(root / name, name) for name in names]
+        return [SourceFile.of(root / name, name) for name in image_names(root)]
 
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`."""
         label_names = sorted({_sub_folder(file) for file in files})
-        shape = self._pixels(files[0]).shape
+        shape = decode(Path(files[0].path), files[0].path, self.size, self.channels).shape
         return ImageStream(len(files), shape, label_names, self._samples(files, shape, label_names))
 
     def _samples(self, files: list[SourceFile], shape: tuple[int, ...], label_names: list[str]) -> Iterator[Sample]:
         labels = {name: label for label, name in enumerate(label_names)}
         for file in files:
-            pixels = self._pixels(file)
+            pixels = decode(Path(file.path), file.path, self.size, self.channels)
             if pixels.shape != shape:
                 raise DiffmiaError(
                     f"dataset folder {self.root} has images of different sizes: {files[0].name} is {_size(shape)} and "
                     f"{file.name} is {_size(pixels.shape)}; set `size:` to bring all to one"
                 )
             folder = _sub_folder(file)
-            yield pixels, labels[folder], folder or None
-
-    def _pixels(self, file: SourceFile) -> np.ndarray:
-        """Pixels of one image, uint8 (C, H, W)."""
-        try:
-            with Image.open(file.path) as image:
-                if image.mode.startswith(("I", "F")):  # Pillow would clip them to 0..255
-                    raise DiffmiaError(f"image {file.path} has more than 8 bits per pixel; convert it to 8 bits")
-                image = image.convert("L" if self.channels == 1 else "RGB")
-        except _UNREADABLE as error:
-            raise DiffmiaError(f"cannot read image {file.path}: {error}; replace it or remove it") from error
-        if self.size is not None:
-            image = ImageOps.fit(image, (self.size, self.size), Image.Resampling.LANCZOS)
-        pixels = np.asarray(image)
-        return pixels[np.newaxis] if self.channels == 1 else pixels.transpose(2, 0, 1)
+            yield Sample(pixels, labels[folder], folder or None)
 
 
 def _sub_folder(file: SourceFile) -> str:

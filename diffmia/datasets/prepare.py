@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,8 +19,16 @@ from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
 
 SAMPLES_SCHEMA = pa.schema(
-    [("sample_id", pa.int64()), ("label", pa.int64()), ("label_name", pa.string()), ("group", pa.string())]
+    [
+        ("sample_id", pa.int64()),
+        ("label", pa.int64()),
+        ("label_name", pa.string()),
+        ("group", pa.string()),
+        ("caption", pa.string()),
+    ]
 )
+
+AboutSamples = tuple[list[int], list[str | None], list[str | None]]  # labels, groups, captions
 
 
 def download_dataset(spec: DatasetSpec, receipt_path: str | Path) -> None:
@@ -53,23 +62,28 @@ def prepare_dataset(
     images_path : path
         `.npy`, uint8 (N, C, H, W).
     samples_path : path
-        `.parquet`, a row per image: sample_id (0 to N - 1), label, label_name, group (null where there is none).
+        `.parquet`, a row per image: sample_id (0 to N - 1), label, label_name, group and caption (null where
+        there is none).
     manifest_path : path
         `.json`: n, shape, label_names, where the data comes from, and `dataset_hash`, the SHA-256 of shape, pixels,
-        labels and groups. The same data gives the same bytes, on any machine.
+        labels, groups and captions. The same data gives the same bytes, on any machine.
 
     Raises
     ------
     DiffmiaError
         If a file of the receipt is gone, changed or not what the dataset is made of, or the disk is full.
     """
-    files = _files_of(Path(receipt_path))
+    for change in changes_since(receipt_path):
+        raise DiffmiaError(change)
+    files = _listed(receipt_path)
     stream = spec.open(files)
     with atomic_path(images_path) as images:  # nested, so that a full disk is reported with the file that met it
-        labels, groups, dataset_hash = _write_images(stream, images, spec.source)
+        about_samples, dataset_hash = _write_images(stream, images, spec.source)
         with atomic_path(samples_path) as samples:
+            labels, groups, captions = about_samples
             names = [stream.label_names[label] for label in labels]
-            pq.write_table(pa.table([range(len(labels)), labels, names, groups], schema=SAMPLES_SCHEMA), samples)
+            columns = [range(len(labels)), labels, names, groups, captions]
+            pq.write_table(pa.table(columns, schema=SAMPLES_SCHEMA), samples)
             with atomic_path(manifest_path) as manifest:
                 about_data = {
                     "dataset_hash": dataset_hash,
@@ -89,27 +103,30 @@ def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
-def _files_of(receipt_path: Path) -> list[SourceFile]:
-    files = [SourceFile(**entry) for entry in json.loads(receipt_path.read_text())["files"]]
-    for file in files:
+def changes_since(receipt_path: str | Path) -> Iterator[str]:
+    """A sentence on each file of a receipt that is gone, or no longer what it was."""
+    for file in _listed(receipt_path):
         if not Path(file.path).is_file():
-            raise DiffmiaError(f"{file.path} is gone since it was downloaded; delete {receipt_path} and run again")
-        if SourceFile.of(file.path).sha256 != file.sha256:
-            raise DiffmiaError(f"{file.path} has changed since it was downloaded; delete {receipt_path} and run again")
-    return files
+            yield f"{file.path} is gone since it was downloaded; delete {receipt_path} and run again"
+        elif SourceFile.of(file.path).sha256 != file.sha256:
+            yield f"{file.path} has changed since it was downloaded; delete {receipt_path} and run again"
 
 
-def _write_images(stream: ImageStream, path: Path, name: str) -> tuple[list[int], list[str | None], str]:
-    """Write the `.npy` file image by image; returns labels, groups and the hash of shape, pixels, labels and groups.
+def _listed(receipt_path: str | Path) -> list[SourceFile]:
+    return [SourceFile(**entry) for entry in json.loads(Path(receipt_path).read_text())["files"]]
+
+
+def _write_images(stream: ImageStream, path: Path, name: str) -> tuple[AboutSamples, str]:
+    """Write the `.npy` file image by image; returns labels, groups and captions, and the hash of it all.
 
     Plain writes, not a memory map: where the disk is full a write fails with a reason, a map kills the process.
     """
     shape = (stream.count, *stream.shape)
-    digest = hashlib.sha256(json.dumps(shape).encode())
-    labels, groups = [], []
+    digest = _hash_of_shape(shape)
+    labels, groups, captions = [], [], []
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for pixels, label, group in tqdm(
+        for pixels, label, group, caption in tqdm(
             stream.samples, desc=name, total=stream.count, unit="image", mininterval=1, disable=None
         ):
             if pixels.shape != stream.shape or pixels.dtype != np.uint8:
@@ -119,7 +136,31 @@ def _write_images(stream: ImageStream, path: Path, name: str) -> tuple[list[int]
             digest.update(content)
             labels.append(label)
             groups.append(group)
+            captions.append(caption)
     if len(labels) != stream.count:
         raise DiffmiaError(f"dataset {name} gave {len(labels)} images where {stream.count} were announced")
+    about = labels, groups, captions
+    _add(digest, about)
+    return about, digest.hexdigest()
+
+
+def prepared_hash(images_path: str | Path, samples_path: str | Path) -> str:
+    """The `dataset_hash` of what `prepare_dataset` wrote, from the files as they are now."""
+    images = np.load(images_path, mmap_mode="r", allow_pickle=False)
+    digest = _hash_of_shape(images.shape)
+    for image in images:
+        digest.update(image.tobytes())
+    samples = pq.read_table(samples_path)
+    _add(digest, tuple(samples[name].to_pylist() for name in ("label", "group", "caption")))
+    return digest.hexdigest()
+
+
+def _hash_of_shape(shape: tuple[int, ...]) -> hashlib._Hash:
+    return hashlib.sha256(json.dumps(shape).encode())
+
+
+def _add(digest: hashlib._Hash, about: AboutSamples) -> None:
+    labels, groups, captions = about
     digest.update(np.array(labels, "<i8").tobytes() + json.dumps(groups).encode())
-    return labels, groups, digest.hexdigest()
+    if any(caption is not None for caption in captions):  # no text has no part in the hash
+        digest.update(json.dumps(captions).encode())

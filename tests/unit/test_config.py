@@ -127,7 +127,7 @@ def test_the_schema_judges_as_the_models_do(path, value, valid):
             "datasets.cifar10.mirors",
             [],
             "unknown key 'mirors' in datasets.cifar10; did you mean 'mirrors'? "
-            "Accepted: source, part, mirrors, archive, sha256",
+            "Accepted: mirrors, archive, sha256, root, part, source",
         ),
         ("run", ABSENT, "key 'run' is missing at the top level"),
         ("run.targets", ABSENT, "key 'targets' is missing in run"),

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import diffmia.datasets.cifar10 as cifar10_module
+import diffmia.datasets.download as download_module
+from diffmia.datasets.base import Download
 from diffmia.datasets.cifar10 import Cifar10
+from diffmia.datasets.coco import CocoVal2017
 from diffmia.datasets.download import ATTEMPTS, CHUNK, cache_folder, download
 from diffmia.errors import DiffmiaError
 
@@ -39,7 +41,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         cut = server.cuts.pop(0) if server.cuts else None  # bytes that get through before the line goes dead
-        self.wfile.write(content[start:][:cut])
+        silent = server.silences.pop(0) if server.silences else None  # or before nothing more comes on it
+        self.wfile.write(content[start:][: silent or cut])
+        if silent:
+            server.over.wait(5)
 
     def log_message(self, *args):
         pass
@@ -51,10 +56,12 @@ def server(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files = {"/data.bin": CONTENT}
         server.requests, server.cuts, server.ranges, server.delay = [], [], True, 0.0
+        server.silences, server.over = [], threading.Event()
         server.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.over.set()
         server.shutdown()
         thread.join()
 
@@ -173,15 +180,80 @@ def test_a_full_disk_is_one_sentence_with_the_file(server, tmp_path):
     assert not (tmp_path / "data.bin").exists()
 
 
-def test_cifar10_asks_the_official_address_first_and_then_its_mirrors(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(cifar10_module, "OFFICIAL_URL", f"{server.address}/official/cifar-10-binary.tar.gz")
-    monkeypatch.setattr(cifar10_module, "OFFICIAL_CHECKSUM", MD5)
+def test_an_official_archive_is_asked_for_at_its_address_first_and_then_at_mirrors(server, tmp_path, monkeypatch):
+    official = Download(f"{server.address}/official/cifar-10-binary.tar.gz", MD5, len(CONTENT), 0)
+    monkeypatch.setattr(Cifar10, "official", (official,))
     [file] = Cifar10(source="cifar10", mirrors=[f"{server.address}/data.bin"]).fetch(tmp_path)
     assert [path for path, _ in server.requests] == ["/official/cifar-10-binary.tar.gz", "/data.bin"]
     assert file.path == str(tmp_path / "cifar-10-binary.tar.gz")
     assert (file.name, file.bytes) == ("cifar-10-binary.tar.gz", len(CONTENT))
     assert "sha256:" + file.sha256 == SHA256
-    assert file.url == cifar10_module.OFFICIAL_URL
+    assert file.url == official.url
+
+
+def test_of_two_official_archives_each_has_its_own_mirrors(server, tmp_path, monkeypatch):
+    images, captions = CONTENT[:1000], CONTENT[1000:3000]
+    server.files = {"/a/val2017.zip": images, "/b/annotations_trainval2017.zip": captions}
+    official = [
+        Download(f"{server.address}/gone/{name}", "md5:" + hashlib.md5(content).hexdigest(), len(content), 0)
+        for name, content in (("val2017.zip", images), ("annotations_trainval2017.zip", captions))
+    ]
+    monkeypatch.setattr(CocoVal2017, "official", tuple(official))
+    mirrors = [f"{server.address}{path}" for path in server.files]
+    files = CocoVal2017(source="coco_val2017", mirrors=mirrors).fetch(tmp_path)
+    assert [Path(file.path).read_bytes() for file in files] == [images, captions]
+    assert [path for path, _ in server.requests] == [
+        "/gone/val2017.zip",
+        "/a/val2017.zip",
+        "/gone/annotations_trainval2017.zip",
+        "/b/annotations_trainval2017.zip",
+    ]
+
+
+def test_a_transfer_cut_by_a_server_without_ranges_starts_over(server, tmp_path):
+    server.ranges, server.cuts = False, [CHUNK + 1000]
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert [header for _, header in server.requests] == [None, f"bytes={CHUNK}-"]
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_a_server_that_falls_silent_is_asked_for_the_rest(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download_module, "CONNECT_AND_READ_SECONDS", (10, 0.2))
+    server.silences = [CHUNK]
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert [header for _, header in server.requests] == [None, f"bytes={CHUNK}-"]
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("kept", [1000, len(CONTENT), len(CONTENT) + 1000])
+def test_a_part_of_another_file_does_not_spoil_the_right_one(server, tmp_path, kept):
+    (tmp_path / "data.bin.part").write_bytes(bytes(kept))
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5, len(CONTENT))
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert names(tmp_path) == ["data.bin"]
+
+
+def test_a_mirror_that_is_cut_and_wrong_does_not_spoil_the_next(server, tmp_path):
+    server.files["/wrong.bin"] = CONTENT[::-1]
+    server.cuts = [CHUNK] * ATTEMPTS
+    download([f"{server.address}/{name}.bin" for name in ("wrong", "data")], tmp_path / "data.bin", MD5)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_no_more_is_written_than_the_file_has(server, tmp_path):
+    server.files["/endless.bin"] = CONTENT + bytes(10 * CHUNK)
+    with pytest.raises(
+        DiffmiaError, match=rf"endless\.bin \(it sends more than the {len(CONTENT)} bytes of the file\)"
+    ):
+        download([f"{server.address}/endless.bin"], tmp_path / "data.bin", MD5, len(CONTENT))
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_sentence(server, tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    with pytest.raises(DiffmiaError, match=r"cannot write .*cache/data\.bin\.part: .*DIFFMIA_CACHE"):
+        download([f"{server.address}/data.bin"], tmp_path / "cache" / "data.bin", MD5)
+    assert server.requests == []
 
 
 def test_the_cache_can_be_moved(monkeypatch, tmp_path):
