@@ -19,7 +19,7 @@ from diffmia.errors import DiffmiaError
 
 CONFIG = Path("config.yaml")
 PREPARED = Path("results/datasets")
-_WIDTHS = {"what": 32, "licence": 28, "path": 40}  # characters, beyond which a cell goes on in the next line
+_WIDTHS = {"what": 32, "licence": 28}  # characters, beyond which a cell goes on in the next line
 
 
 @dataclass(frozen=True)

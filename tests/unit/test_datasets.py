@@ -2,16 +2,13 @@
 
 import gzip
 import hashlib
-import io
 import json
-import tarfile
 import tempfile
 import tracemalloc
 import zlib
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -26,11 +23,11 @@ from diffmia.datasets.folder import ImageFolder
 from diffmia.datasets.prepare import download_dataset, prepare_dataset
 from diffmia.errors import DiffmiaError
 from diffmia.spec import union_of
+from tests.unit.prepared import OUTPUTS, copy_of, prepare, prepare_again, write_tar
 
 RECORD = 1 + 3 * 32 * 32
 STAND_IN = Path(__file__).parents[2] / "../shared/data/cifar-10-binary-16k.tar.gz"
 STAND_IN_SHA256 = "c17e559a6fb60cbfc34165ca978a414df7428dc9228e49e3a290a90aab264ef2"
-OUTPUTS = ("images.npy", "samples.parquet", "manifest.json")
 META = "".join(f"class{label}\n" for label in range(10)) + "\n"  # the official file ends with an empty line too
 
 
@@ -39,36 +36,11 @@ def _cache(tmp_path_factory, monkeypatch):
     monkeypatch.setenv("DIFFMIA_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
-def prepare(spec, folder):
-    """Both stages; returns images, samples and manifest."""
-    download_dataset(spec, folder / "receipt.json")
-    return prepare_again(spec, folder)
-
-
-def prepare_again(spec, folder):
-    prepare_dataset(spec, folder / "receipt.json", *(folder / name for name in OUTPUTS))
-    samples = pd.read_parquet(folder / "samples.parquet")
-    return np.load(folder / "images.npy"), samples, json.loads((folder / "manifest.json").read_text())
-
-
 def records(seed, n):
     """CIFAR-10 records: (n, 3073), labels 0 to 9."""
     batch = np.random.default_rng(seed).integers(0, 256, (n, RECORD), dtype=np.uint8)
     batch[:, 0] %= 10
     return batch
-
-
-def write_tar(path, members):
-    """An archive of bytes, or of ready-made `TarInfo` such as links, in the given order."""
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members.items():
-            if isinstance(content, tarfile.TarInfo):
-                archive.addfile(content)
-            else:
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 def write_cifar(path, batches, **changes):
@@ -81,7 +53,7 @@ def write_cifar(path, batches, **changes):
 
 def cifar(path, **fields):
     """The dataset of a local archive, its checksum given rightly, so that it is its content that is judged."""
-    return Cifar10(source="cifar10", archive=str(path), sha256=hashlib.sha256(path.read_bytes()).hexdigest(), **fields)
+    return Cifar10(source="cifar10", **copy_of(path), **fields)
 
 
 def save_image(path, pixels):
