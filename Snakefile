@@ -38,3 +38,7 @@ rule all:
 
 onsuccess:
     print(summary(CONFIG))
+
+
+onerror:
+    print(report_missing(CONFIG))

@@ -23,6 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
         "(nothing: --cores all).",
         epilog="example: diffmia run --cores 8 --resources gpu=2",
     )
+    reader = commands.add_parser(
+        "status",
+        help="show what runs in this folder, how far it is and where, and what failed",
+        description="List the jobs that run in this folder, with their progress, the time that is left by it, and the "
+        "card they hold, and those that failed or were killed, with the end of their logs; then how far the run is. "
+        "It only reads, and works while a run is going and after it.",
+    )
+    reader.add_argument("--all", action="store_true", help="list the jobs that are done, too")
     commands.add_parser("schema", help="write the JSON schema of config.yaml beside the package's config models")
     data = commands.add_parser(
         "data",
@@ -53,6 +61,10 @@ def main(arguments: list[str] | None = None) -> int:
                 from diffmia.launch import launch
 
                 return launch(rest or ["--cores", "all"])
+            case "status":
+                from diffmia.status import status
+
+                print(status(chosen.all))
             case "schema":
                 from diffmia.config import SCHEMA_PATH, json_schema
 

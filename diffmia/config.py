@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import difflib
+import functools
 import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, StringConstraints, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError, field_validator
 
 import diffmia.attacks
 import diffmia.datasets
@@ -71,6 +72,9 @@ class Config(Spec):
         "auto",
         description="auto: CUDA for jobs with gpu > 0 where one is visible, else the CPU; cuda: fail without one",
     )
+    minutes_per_job: PositiveFloat | None = Field(
+        None, description="Longest a job may take before it is given up as timed out; null for as long as it takes"
+    )
     datasets: dict[Id, AnyDataset] = Field(description="Where images come from")
     splits: dict[Id, AnySplit] = Field(description="Members, non-members and auxiliary samples")
     targets: dict[Id, AnyTarget] = Field(description="Models to attack")
@@ -85,7 +89,7 @@ class Config(Spec):
         """Folder of the run's aggregates: metrics, cost, tables and figures."""
         return "results" if self.run.name == "default" else f"results/runs/{self.run.name}"
 
-    @property
+    @functools.cached_property
     def controls(self) -> list[str]:
         """Ids of the null controls of the run's targets, on which some of its attacks are done."""
         found = [control for target in self.run.targets for control in self.controls_of(target)]
@@ -114,24 +118,39 @@ class Config(Spec):
         spec = self.targets[target]
         return target if spec.at_epoch is None else spec.relative_of
 
-    @property
+    @functools.cached_property
     def asked_targets(self) -> list[str]:
         """Ids of the run's targets and of their null controls."""
         return [*self.run.targets, *self.controls]
 
-    @property
+    @functools.cached_property
     def pairs(self) -> list[tuple[str, str]]:
         """(target, attack) of the run: every attack on every target and control that has what it needs."""
         return [pair for pair in self._every_pair if self.lack(*pair) is None]
 
-    @property
+    @functools.cached_property
     def left_out(self) -> dict[tuple[str, str], str]:
         """(target, attack) of the run that is not done, and what the target lacks for it."""
         return {pair: reason for pair in self._every_pair if (reason := self.lack(*pair)) is not None}
 
-    @property
+    @functools.cached_property
     def _every_pair(self) -> list[tuple[str, str]]:
         return [(target, attack) for target in self.asked_targets for attack in self.done_on(target, self.run.attacks)]
+
+    @functools.cached_property
+    def _attacks_done(self) -> dict[str, list[str]]:
+        done: dict[str, list[str]] = {}
+        for target, attack in self.pairs:
+            done.setdefault(target, []).append(attack)
+        return done
+
+    def model_copy(self, **changes: Any) -> Config:
+        """A copy with changes, of which nothing that was worked out before is taken over."""
+        copied = super().model_copy(**changes)
+        for name, value in vars(Config).items():
+            if isinstance(value, functools.cached_property):
+                vars(copied).pop(name, None)
+        return copied
 
     def done_on(self, target: str, attacks: Iterable[str]) -> list[str]:
         """Those of `attacks` that are done on `target`: all but if it names the ones that are.
@@ -160,7 +179,7 @@ class Config(Spec):
 
     def run_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int | None]]:
         """The run's attacks on `target` by id, with their timesteps."""
-        return {a: (self.attacks[a], self.timestep(a, target)) for of, a in self.pairs if of == target}
+        return {a: (self.attacks[a], self.timestep(a, target)) for a in self._attacks_done.get(target, ())}
 
     @property
     def surrogates(self) -> dict[str, list[str]]:

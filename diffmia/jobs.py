@@ -111,7 +111,10 @@ def questions_of(config: Config, answers: Asked, target: str) -> list[Question]:
         defined = [a for a in config.done_on(target, config.attacks) if config.lack(target, a) is None]
         needed = [(target, attack) for attack in defined if config.refusal(attack, target) is None]
     else:
-        needed = [(of, attack) for of, attack in config.pairs if target in learned_from(config, of, attack)]
+        akin = config.targets[target].relative_of or target
+        related = [of for of in config.asked_targets if akin in (of, config.targets[of].relative_of)]
+        asked_of = [(of, attack) for of in related for attack in config.run_attacks(of)]
+        needed = [(of, attack) for of, attack in asked_of if target in learned_from(config, of, attack)]
     specs = [(config.attacks[attack], config.timestep(attack, of)) for of, attack in needed]
     asked = [question for spec, t in specs if spec.answers == answers for question in spec.questions(t)]
     return merge(asked + (study_questions(config, target) if answers == "residuals" else []))

@@ -22,6 +22,7 @@ from diffmia.atomic import atomic_path
 from diffmia.attacks.learned import LearnedAttack, Rows, decision
 from diffmia.device import device_name
 from diffmia.errors import DiffmiaError
+from diffmia.failures import NotApplicable
 from diffmia.finite import check_finite
 from diffmia.images import open_images
 from diffmia.scoring import JUDGED_ROLES, write_scores
@@ -129,7 +130,7 @@ def training_rows(spec: LearnedAttack, keys: Sequence[pd.DataFrame], seed: int) 
     members = own[own["role"] == "member"]
     size = round(spec.labelled_fraction * len(members))
     if not 0 < size <= len(auxiliary):
-        raise DiffmiaError(
+        raise NotApplicable(
             f"{size} of {len(members)} members would be labelled and as many of {len(auxiliary)} auxiliary samples; "
             "set labelled_fraction so that there is one of each at least, and enough auxiliary samples"
         )

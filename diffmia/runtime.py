@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import platform
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from diffmia import __version__
 from diffmia.atomic import atomic_path
 from diffmia.config import Config, load_config
 from diffmia.errors import DiffmiaError
+from diffmia.failures import Failure, OutOfMemory, TimedOut
+from diffmia.job_status import JobStatus
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +42,7 @@ class Job:
     output: Any
     gpus: int
     threads: int
+    status: JobStatus
 
     @property
     def seed(self) -> int:
@@ -49,7 +53,9 @@ class Job:
         """See `diffmia.device.use_device`."""
         from diffmia.device import use_device
 
-        return use_device(self.config.device, self.gpus, self.threads)
+        device = use_device(self.config.device, self.gpus, self.threads)
+        self.status.runs_on(_place(device))
+        return device
 
     def record(self, **facts: Any) -> None:
         """Write the job's `meta` output: how the result was made."""
@@ -60,7 +66,8 @@ class Job:
 def job_context(snakemake: Any) -> Iterator[Job]:
     """Run a job with all its output, native libraries' included, in its log, and its progress on the terminal too.
 
-    An error the user can put right ends the job with its one sentence; of any other the log has the traceback.
+    An error the user can put right ends the job with its one sentence; of any other the log has the traceback. What
+    becomes of the job stands beside its log (`diffmia.job_status`), in the words that `diffmia status` has for it.
     """
     log_path = Path(snakemake.log[0])
     log_path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,24 +76,76 @@ def job_context(snakemake: Any) -> Iterator[Job]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     sys.stdout.reconfigure(line_buffering=True)  # so that nothing printed is lost when the job is killed
-    _log_to(sys.stderr, terminal, " ".join([snakemake.rule, *map(str, snakemake.wildcards)]))
+    name = " ".join([snakemake.rule, *map(str, snakemake.wildcards)])
+    _log_to(sys.stderr, terminal, name)
+    status = JobStatus.begin(name, log_path, map(str, snakemake.output))
     try:
-        yield Job(
-            load_config(snakemake.config),
-            snakemake.params.job,
-            snakemake.wildcards,
-            snakemake.input,
-            snakemake.output,
-            int(snakemake.resources.get("gpu", 0)),
-            snakemake.threads,
-        )
+        config = load_config(snakemake.config)
+        with _at_most(config.minutes_per_job), _memory_errors():
+            yield Job(
+                config,
+                snakemake.params.job,
+                snakemake.wildcards,
+                snakemake.input,
+                snakemake.output,
+                int(snakemake.resources.get("gpu", 0)),
+                snakemake.threads,
+                status,
+            )
     except DiffmiaError as error:
         log.error("%s", error)
+        status.end(error.kind if isinstance(error, Failure) else "failed", str(error))
         raise SystemExit(1) from None
     except Exception as error:
         traceback.print_exc()
         log.error("%s: %s (traceback in %s)", type(error).__name__, error, log_path)
+        status.end("failed", f"{type(error).__name__}: {error}")
         raise SystemExit(1) from None
+    status.end()
+
+
+def _place(device: torch.device) -> str:
+    """What a job runs on; of a card also which one, as nvidia-smi calls it."""
+    import torch
+
+    from diffmia.device import device_name
+
+    if device.type != "cuda":
+        return device_name(device)
+    return f"{device_name(device)} (GPU-{torch.cuda.get_device_properties(device).uuid})"
+
+
+@contextmanager
+def _at_most(minutes: float | None) -> Iterator[None]:
+    """End the block with an error if it takes longer than it may."""
+    if minutes is None:
+        yield
+        return
+
+    def give_up(*_: Any) -> None:
+        raise TimedOut(f"not done after {minutes:g} minutes; raise minutes_per_job in the config, or set it to null")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 60 * minutes)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Say in a sentence that there was too little memory, of the device or of the machine."""
+    try:
+        yield
+    except Exception as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch may not be loaded
+            raise
+        traceback.print_exc()
+        said = (str(error).splitlines() or ["MemoryError."])[0]
+        raise OutOfMemory(
+            f"the job needs more memory than there is: {said} Run it on a machine, or a card, with more"
+        ) from error
 
 
 def _log_to(file: Any, terminal: Any, name: str) -> None:

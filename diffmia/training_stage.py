@@ -13,6 +13,7 @@ import torch
 
 from diffmia.atomic import atomic_path
 from diffmia.device import device_name
+from diffmia.failures import OutOfMemory
 from diffmia.images import open_images
 from diffmia.locks import exclusive
 from diffmia.models.base import TrainedTarget
@@ -37,6 +38,11 @@ def train_target(
     whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a run under
     other settings can never pick it up. The last state stays there until the target is trained with other settings: a
     job that outlived its Snakemake has its outputs removed by the next run, and this gives them back at once.
+
+    Raises
+    ------
+    OutOfMemory
+        If the device's memory does not hold a training step.
     """
     manifest = json.loads(Path(split).read_text())
     states = RESUME / out.parent.name / out.name
@@ -56,7 +62,13 @@ def train_target(
             describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
 
     with exclusive(resume / "lock", "training of this target"):
-        trainer.run(resume / "state.pt", keep_checkpoint)
+        try:
+            trainer.run(resume / "state.pt", keep_checkpoint)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(
+                f"training.batch_size is {spec.training.batch_size}, and a step of so many images does not fit in the "
+                f"memory of {device}: {error}. Train on a card with more, or take fewer, which is another training"
+            ) from error
         with atomic_path(out) as scratch:
             spec.save(denoiser, scratch)
             _write_losses(trainer.losses, scratch / "training_loss.csv")

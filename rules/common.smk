@@ -13,6 +13,7 @@ from diffmia.config import ALL_RESIDUAL_ATTACKS, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, is_drawn, shown_attacks, shown_searches
+from diffmia.missing import report_missing
 from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.summary import summary
 from diffmia.tables import TABLES

@@ -7,5 +7,6 @@ if __name__ == "__main__":
         from diffmia.passes.stage import merge_facts
         from diffmia.passes.table import merge_shards
 
+        facts = merge_facts(job.input.metas)
         merge_shards(job.input.tables, job.output.table)
-        job.record(**merge_facts(job.input.metas))
+        job.record(**facts)

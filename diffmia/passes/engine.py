@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from diffmia.denoiser import Denoiser
+from diffmia.failures import OutOfMemory
 from diffmia.finite import check_finite
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples, write_table
@@ -113,9 +114,12 @@ class ModelPass:
         asked = self.denoiser.queries
         try:
             return self.answer(self.denoiser, images[ids], ids, questions, self.noise_seed, self.device)
-        except torch.OutOfMemoryError:
+        except torch.OutOfMemoryError as error:
             if len(ids) == 1:
-                raise
+                raise OutOfMemory(
+                    f"a batch of one sample does not fit in the memory of {self.device}: {error}. Ask the target on a "
+                    "card with more memory, or with device: cpu"
+                ) from error
             self.denoiser.queries = asked  # what is thrown away is asked again
             return None
 

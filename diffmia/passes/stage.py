@@ -15,6 +15,7 @@ import torch
 from pydantic import TypeAdapter
 
 from diffmia.device import device_name
+from diffmia.errors import DiffmiaError
 from diffmia.images import open_images
 from diffmia.models.base import EXACT, TargetSpec
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
@@ -97,8 +98,20 @@ def run_shard(
 
 
 def merge_facts(metas: list[Path]) -> dict:
-    """Facts of a whole pass from those of its shards."""
+    """Facts of a whole pass from those of its shards.
+
+    Raises
+    ------
+    DiffmiaError
+        If they are not the facts of each shard once.
+    """
     facts = [json.loads(Path(path).read_text()) for path in metas]
+    if sorted(fact["shard"] for fact in facts) != [[number, len(facts)] for number in range(len(facts))]:
+        found = ", ".join("{} of {}".format(*fact["shard"]) for fact in facts)
+        raise DiffmiaError(
+            f"{', '.join(map(str, metas))} must be of {len(facts)} shards of one pass, each once, and are of "
+            f"shards {found}, counted from 0; remove them and run again"
+        )
     summed = {key: sum(fact[key] for fact in facts) for key in ("samples", "queries_made", "seconds")}
     same = ("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample")
     devices = " + ".join(sorted({fact["device"] for fact in facts}))

@@ -65,9 +65,9 @@ def merge_shards(shards: list[Path], out: Path) -> None:
     Raises
     ------
     DiffmiaError
-        If the shards differ in columns or hashes, or have samples in common.
+        If a shard is no whole file, or the shards differ in columns or hashes, or have samples in common.
     """
-    schemas = [pq.read_schema(path) for path in shards]
+    schemas = [_schema_of(path) for path in shards]
     for path, schema in zip(shards, schemas, strict=True):
         if not schema.equals(schemas[0], check_metadata=True):
             raise DiffmiaError(f"{path} was made by another pass than {shards[0]}; run the residual pass again")
@@ -78,6 +78,13 @@ def merge_shards(shards: list[Path], out: Path) -> None:
                 raise DiffmiaError(f"the shards {', '.join(map(str, shards))} have samples in common")
             last = table["sample_id"][-1].as_py()
             writer.write_table(table)
+
+
+def _schema_of(shard: Path) -> pa.Schema:
+    try:
+        return pq.read_schema(shard)
+    except pa.ArrowInvalid as error:
+        raise DiffmiaError(f"{shard} is not a whole parquet file ({error}); remove it and run again") from error
 
 
 def _first_id(shard: Path) -> int:

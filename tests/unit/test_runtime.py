@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from filelock import Timeout
 
 from diffmia.device import use_device
@@ -124,6 +125,7 @@ class TestExclusive:
 JOB = """
 import logging, os, subprocess, sys, warnings, yaml
 from types import SimpleNamespace
+from snakemake.iocontainers import OutputFiles
 from diffmia.errors import DiffmiaError
 from diffmia.runtime import job_context
 
@@ -134,7 +136,7 @@ snakemake = SimpleNamespace(
     params=SimpleNamespace(job='{{"seed": 7}}'),
     wildcards=["ddpm_digits", "0"],
     input=None,
-    output=SimpleNamespace(meta="meta.json"),
+    output=OutputFiles(fromdict={{"meta": "meta.json"}}),
     resources={{"gpu": 1}},
     threads=2,
 )
@@ -159,6 +161,7 @@ class Ended:
         self.stdout, self.terminal = process.communicate()
         self.status = process.returncode
         self.log = (folder / "logs/deep/job.log").read_text()
+        self.said = json.loads((folder / "logs/deep/job.status.json").read_text())
         self.folder = folder
 
 
@@ -208,6 +211,35 @@ class TestJob:
         ]
         assert "Traceback (most recent call last)" in ended.log
         assert "KeyError: 'nowhere'" in ended.log
+
+    def test_how_it_ended_stands_beside_its_log(self, done, tmp_path):
+        assert done.said["state"] == "done"
+        assert done.said["job"] == "train_target ddpm_digits 0"
+        assert done.said["outputs"] == ["meta.json"]
+        assert Ended(tmp_path, "raise DiffmiaError('no')").said["reason"] == "no"
+
+    def test_any_other_error_is_a_failure_too(self, tmp_path):
+        said = Ended(tmp_path, "{}['nowhere']").said
+        assert (said["state"], said["kind"], said["reason"]) == ("failed", "failed", "KeyError: 'nowhere'")
+
+    def test_it_says_where_it_runs(self, tmp_path):
+        assert Ended(tmp_path, "job.device()").said["device"].startswith("cpu x")
+
+    @pytest.mark.parametrize(
+        "cause", ["import torch; raise torch.OutOfMemoryError('Tried to allocate 2 GiB.')", "bytes(2**62)"]
+    )
+    def test_too_little_memory_is_a_kind_of_its_own(self, tmp_path, cause):
+        ended = Ended(tmp_path, cause)
+        assert (ended.status, ended.said["kind"]) == (1, "out of memory")
+        assert "the job needs more memory than there is" in ended.terminal.splitlines()[-1]
+        assert "Traceback" in ended.log
+
+    def test_a_job_that_takes_too_long_is_given_up(self, tmp_path):
+        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"minutes_per_job": 0.001}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        ended = Ended(tmp_path, "import time; time.sleep(60)", config=tmp_path / "config.yaml")
+        assert (ended.status, ended.said["kind"]) == (1, "timed out")
+        assert "not done after 0.001 minutes; raise minutes_per_job" in ended.terminal
 
     def test_an_invalid_config_is_one_sentence_too(self, tmp_path):
         (tmp_path / "config.yaml").write_text("run: {}")

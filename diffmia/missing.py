@@ -1,0 +1,86 @@
+"""Which cells the tables of a run lack, and why: what the plan asks for beside what is on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from diffmia.attacks.base import TableAttack
+from diffmia.config import ALL_RESIDUAL_ATTACKS, Config
+from diffmia.job_status import JobStatus, read_statuses
+from diffmia.jobs import learned_from
+
+NOT_MADE = "not made"  # kind of what nobody tried to make, or made and removed
+
+
+class Missing(NamedTuple):
+    """The cells of an attack on a target, at one run seed, which have no scores."""
+
+    target: str
+    seed: int
+    attack: str
+    kind: str  # of failure, in two or three words
+    reason: str
+
+
+def score_file(config: Config, target: str, seed: int, attack: str) -> str:
+    """Where scores of an attack are: in one file for all that only read residuals, else in one of its own."""
+    name = ALL_RESIDUAL_ATTACKS if isinstance(config.attacks[attack], TableAttack) else attack
+    return f"results/scores/{target}/seed{seed}/{name}.parquet"
+
+
+def missing_cells(config: Config) -> list[Missing]:
+    """Cells of the run without scores, each with what ended the job that it waits for, the first of several."""
+    ended: dict[str, JobStatus] | None = None
+    found = []
+    for target, attack in config.pairs:
+        for seed in config.run.seeds:
+            if Path(score_file(config, target, seed, attack)).exists():
+                continue
+            if ended is None:  # thousands of files, which a run that lacks nothing does not read
+                ended = {output: job for job in read_statuses() for output in job.outputs}
+            found.append(Missing(target, seed, attack, *_why(_needs(config, target, seed, attack), ended)))
+    return found
+
+
+def _why(needed: Iterator[str], ended: dict[str, JobStatus]) -> tuple[str, str]:
+    """Kind and reason of the first file, of all that scores need, whose job failed or was killed."""
+    for path in needed:
+        job = ended.get(path)
+        if job is not None and job.state in ("failed", "killed") and not Path(path).exists():
+            what = "" if path.startswith("results/scores/") else f"{job.job}: "
+            said = job.reason or f"the job was killed; the end of {job.log} is the last that it said"
+            return job.kind or job.state, what + said
+    return NOT_MADE, "no job that it needs has failed; run again"
+
+
+def _needs(config: Config, target: str, seed: int, attack: str) -> Iterator[str]:
+    """Files that scores are made from, what is made first first; of those of several shards each."""
+    spec = config.attacks[attack]
+    dataset = config.split_of(target).dataset
+    yield from (f"results/datasets/{dataset}/{file}" for file in ("source.json", "images.npy"))
+    yield f"results/splits/{config.targets[target].split}/seed{seed}.json"
+    for asked in learned_from(config, target, attack) if spec.answers else ():
+        yield f"results/targets/{config.trained_as(asked)}/seed{seed}/target.json"
+        table, shards = f"results/{spec.answers}/{asked}/seed{seed}", config.targets[asked].shards
+        yield from (f"{table}/{shard}of{shards}.parquet" for shard in range(shards if shards > 1 else 0))
+        yield f"{table}.parquet"
+    yield score_file(config, target, seed, attack)
+
+
+def report_missing(config: Config) -> str:
+    """What a run that failed says at its end: cells its tables lack, by reason; nothing if they lack none."""
+    cells = missing_cells(config)
+    if not cells:
+        return ""
+    by_reason: dict[tuple[str, ...], list[str]] = {}
+    for cell in cells:
+        by_reason.setdefault((f"{cell.target}, seed {cell.seed}", cell.kind, cell.reason), []).append(cell.attack)
+    lines = [
+        f"  {', '.join(attacks)} on {where}\n    {kind}: {reason}"
+        for (where, kind, reason), attacks in by_reason.items()
+    ]
+    total = len(config.pairs) * len(config.run.seeds)
+    counted = f"the tables lack {len(cells)} of the {total} cells (target, seed, attack) of this run:"
+    return "\n".join(["", counted, *lines])

@@ -1,0 +1,136 @@
+"""What jobs say of themselves beside their logs, and how it is shown."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from diffmia import status as status_module
+from diffmia.cli import main
+from diffmia.job_status import JobStatus, read_statuses
+from diffmia.status import status
+
+LOG = Path("results/_logs/train_target/digits/seed0.log")
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    LOG.parent.mkdir(parents=True)
+
+
+def say(*lines, log=LOG):
+    log.write_text("".join(f"2026-01-01 00:00:00,000 INFO {line}\n" for line in lines))
+
+
+def begin(log=LOG, outputs=("made",), job="train_target digits 0"):
+    return JobStatus.begin(job, log, outputs)
+
+
+def row(text, job):
+    return next(line for line in text.splitlines() if job in line)
+
+
+def test_a_job_that_runs_shows_its_progress_what_is_left_and_its_device():
+    begin().runs_on("H100 (GPU-1f)")
+    say(
+        "epoch 10/50 (20 %)  step 40  loss 0.1000  ETA 9 s",
+        "epoch 20/50 (40 %)  step 80  loss 0.0900  ETA 3700 s",
+        "so",
+    )
+    line = row(status(), "train_target digits 0")
+    assert re.fullmatch(
+        r"running +train_target digits 0 +epoch 20/50 \(40 %\) +1:01:(39|40) +\d+:\d\d:\d\d +H100 \(GPU-1f\)",
+        line.rstrip(),
+    )
+
+
+def test_what_is_left_shrinks_as_time_goes_by():
+    begin()
+    say("epoch 10/50 (20 %)  ETA 60 s")
+    os.utime(LOG, (time.time() - 45, time.time() - 45))
+    assert " 0:00:15 " in row(status(), "train_target") or " 0:00:14 " in row(status(), "train_target")
+
+
+def test_what_is_done_is_shown_on_demand_alone():
+    begin().end()
+    assert "train_target" not in status()
+    assert row(status(everything=True), "train_target").startswith("done ")
+
+
+def test_a_job_that_failed_shows_its_kind_and_the_end_of_its_log():
+    begin().end("out of memory", "a batch of one does not fit")
+    say(*(f"line {number}" for number in range(9)))
+    shown = status()
+    assert row(shown, "train_target").startswith("out of memory ")
+    assert f"train_target digits 0: out of memory: a batch of one does not fit\n  {LOG}, at its end:" in shown
+    assert "line 8" in shown
+    assert "line 3" not in shown
+
+
+def test_a_failure_is_forgotten_once_somebody_made_its_outputs():
+    begin().end("failed", "for nothing")
+    Path("made").touch()
+    os.utime("made", (time.time() + 1, time.time() + 1))
+    assert "for nothing" not in status()
+
+
+def test_a_job_whose_process_is_gone_was_killed():
+    script = (
+        f"from diffmia.job_status import *; JobStatus.begin('train_target', Path({str(LOG)!r}), []); print(); input()"
+    )
+    job = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    job.stdout.readline()
+    assert [one.state for one in read_statuses()] == ["running"]
+    job.send_signal(signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(job.pid)], timeout=0)  # dead, and not yet reaped
+    while psutil.Process(job.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert [one.state for one in read_statuses()] == ["killed"]
+    job.communicate()
+    assert [one.state for one in read_statuses()] == ["killed"]
+    assert row(status(), "train_target").startswith("killed ")
+
+
+def test_another_process_with_the_same_number_is_not_taken_for_it():
+    one = begin()
+    one.born -= 3600
+    one.write()
+    assert [one.state for one in read_statuses()] == ["killed"]
+
+
+def test_of_another_machine_it_is_not_known_whether_a_job_still_runs():
+    one = begin()
+    one.host, one.born = "another", one.born - 3600
+    one.write()
+    assert [one.state for one in read_statuses()] == ["running"]
+
+
+def test_a_status_of_another_version_is_passed_over():
+    begin()
+    LOG.with_name("seed1.status.json").write_text(json.dumps({"job": "old"}))
+    LOG.with_name("seed2.status.json").write_text("{")
+    assert len(read_statuses()) == 1
+
+
+def test_how_far_the_run_is_comes_from_its_newest_log(monkeypatch):
+    assert status() == "nothing was run in this folder"
+    Path(".snakemake/log").mkdir(parents=True)
+    Path(".snakemake/log/1.snakemake.log").write_text("90 of 90 steps (100%) done\n")
+    os.utime(".snakemake/log/1.snakemake.log", (1, 1))
+    Path(".snakemake/log/2.snakemake.log").write_text("1 of 237 steps (1%) done\n2 of 237 steps (1%) done\n")
+    assert status() == "2 of 237 jobs of the last run done; no run is going on in this folder"
+    monkeypatch.setattr(status_module, "live_processes", lambda folder: ["snakemake (pid 1)"])
+    assert status().endswith("; it is going on")
+
+
+def test_the_command_prints_it(capsys):
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out == "nothing was run in this folder\n"
