@@ -23,6 +23,8 @@ benchmark: $(VENV)/installed
 	$(BIN)/python tests/benchmarks/residual_pass.py
 	$(BIN)/python tests/benchmarks/gradient_norms.py
 	$(BIN)/python tests/benchmarks/training.py
+	$(BIN)/python tests/benchmarks/linear_cost.py
+	$(BIN)/python tests/benchmarks/dag.py
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffmia needs Python 3.11 or newer; this is " + sys.version)'

@@ -48,9 +48,10 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(config: Config, target: str, n: int) -> dict[str, float]:
+def run(config: Config, target: str, n: int, shape: tuple[int, int, int] | None = None) -> dict[str, float]:
     """A pass over `n` samples with all attacks defined for `target`; returns what it took."""
-    spec, shape, probes = config.targets[target], SHAPES[target], questions_of(config, "residuals", target)
+    spec, probes = config.targets[target], questions_of(config, "residuals", target)
+    shape = shape or SHAPES[target]
     torch.manual_seed(0)
     model = spec.build(shape).eval().requires_grad_(False)
     batch_size = min(spec.batch_size, n)

@@ -16,12 +16,13 @@ from diffmia.attacks.residual import ResidualAttack
 from diffmia.config import load_config
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.failures import OutOfMemory
 from diffmia.noise import sample_noise
 from diffmia.noise_search import NoiseSearch
 from diffmia.passes import engine, gate
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
 from diffmia.passes.residuals import answer, count_evaluations
-from diffmia.passes.stage import _QUESTION, run_shard
+from diffmia.passes.stage import _QUESTION, merge_facts, run_shard
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples, merge_shards
 from diffmia.probes import DifferenceMap, Drift, Probe, merge
@@ -174,6 +175,24 @@ def test_shards_with_samples_in_common_are_not_joined(tiny_unet, workplace):
     assert not (workplace.folder / "merged.parquet").exists()
 
 
+def test_a_shard_that_is_no_whole_file_is_named(tiny_unet, workplace):
+    workplace.run(tiny_unet, [NAIVE], out="0.parquet")
+    whole = (workplace.folder / "0.parquet").read_bytes()
+    (workplace.folder / "1.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DiffmiaError, match=r"1\.parquet is not a whole parquet file .* remove it and run again"):
+        merge_shards([workplace.folder / f"{i}.parquet" for i in (0, 1)], workplace.folder / "merged.parquet")
+    assert not (workplace.folder / "merged.parquet").exists()
+
+
+@pytest.mark.parametrize("shards", [[(0, 3), (2, 3)], [(0, 2), (0, 2)], [(0, 2), (1, 3)]], ids=str)
+def test_facts_of_a_pass_are_those_of_each_shard_once(tmp_path, shards):
+    paths = [tmp_path / f"{i}.meta.json" for i in range(len(shards))]
+    for path, shard in zip(paths, shards, strict=True):
+        path.write_text(json.dumps({"shard": shard}))
+    with pytest.raises(DiffmiaError, match=r"must be of 2 shards of one pass, each once, and are of shards \d of \d"):
+        merge_facts(paths)
+
+
 @pytest.mark.usefixtures("blocks_of_4")
 @pytest.mark.parametrize(("n", "shards"), [(10, 1), (10, 3), (2, 4), (40, 3)])
 def test_shards_are_runs_of_whole_blocks(n, shards):
@@ -269,8 +288,9 @@ def test_a_sample_that_does_not_fit_in_memory_ends_the_pass(tiny_unet, workplace
     def never_fits(asked, epsilon):
         raise torch.OutOfMemoryError("no memory left")
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(OutOfMemory, match=r"a batch of one sample does not fit in the memory of cpu: no memory left"):
         workplace.run(Wrapped(tiny_unet, never_fits), PAPER)
+    assert not (workplace.folder / "table.parquet").exists()
 
 
 def test_the_table_has_a_column_for_every_pair_and_norm(tiny_unet, workplace):

@@ -14,6 +14,7 @@ from diffusers import DDPMPipeline
 
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.failures import OutOfMemory
 from diffmia.models.base import TrainingSpec
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.schedules import DiscreteSchedule
@@ -365,6 +366,18 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
     stage.train("b" if resumes else "c")
     assert len(steps) == (0 if resumes else 12)
     assert equal(weights(stage.load()), expected)
+
+
+def test_a_step_that_does_not_fit_in_memory_says_what_to_set(stage, monkeypatch):
+    def too_large(self, x0, generator):
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setattr(Trainer, "_loss", too_large)
+    with pytest.raises(
+        OutOfMemory, match=r"training\.batch_size is 8, and a step of so many images does not fit in the"
+    ):
+        stage.train()
+    assert not stage.target.exists()
 
 
 def test_a_finished_training_is_not_repeated_when_its_target_is_removed(stage, monkeypatch):

@@ -88,6 +88,16 @@ def test_killed_runs_go_on_and_end_with_the_same_results(fresh, finished):
     kill(job)
     assert run.wait(60) != 0
     assert not (fresh.folder / f"results/residuals/{TARGET}/seed0.parquet").exists()
+    said = (fresh.folder / "run.log").read_text()
+    assert (
+        f"the tables lack 3 of the 3 cells (target, seed, attack) of this run:\n  naive, secmi, pia on {TARGET}" in said
+    )
+    assert f"killed: ask_target residuals {TARGET} 0: the job was killed" in said
+    shown = fresh.call(sys.executable, "-m", "diffmia.cli", "status")
+    assert shown.returncode == 0, shown.stdout
+    assert f"killed   ask_target residuals {TARGET} 0  samples asked about " in shown.stdout
+    assert f"results/_logs/ask_target/residuals/{TARGET}/seed0.log, at its end:" in shown.stdout
+    assert "of the last run done; no run is going on in this folder" in shown.stdout
 
     # and once more to the end: the same bytes as a run that nobody disturbed
     fresh.config = slow(fresh.config, batch_size=512)
