@@ -1,17 +1,21 @@
 # make run    the default workflow, from nothing to tables and figures in results/
 # make test   the tests        make lint   format and lint checks        make lock   renew requirements.lock
+# make test-slurm    the smoke preset through a Slurm of one node, which it installs and starts: as root, on Debian
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint lock benchmark clean
+.PHONY: run test test-slurm lint lock benchmark clean
 
 run: $(VENV)/installed
 	$(BIN)/diffmia run --cores all
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+test-slurm: $(VENV)/installed
+	$(BIN)/python -m pytest -m slurm -rs tests/cluster
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -35,7 +39,7 @@ $(VENV)/installed: requirements.lock pyproject.toml
 
 lock:
 	$(PYTHON) -m venv $(VENV).lock
-	$(VENV).lock/bin/python -m pip install --quiet '.[dev]' setuptools
+	$(VENV).lock/bin/python -m pip install --quiet '.[cluster,dev]' setuptools
 	(sed '/^[^#]/d' requirements.lock; $(VENV).lock/bin/python -m pip freeze --all --exclude diffmia --exclude pip \
 	  | sed 's/+cpu//' | LC_ALL=C sort -f) > requirements.lock.new
 	mv requirements.lock.new requirements.lock

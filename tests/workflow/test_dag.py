@@ -16,7 +16,7 @@ from tests.conftest import REPOSITORY, new_project
 
 pytestmark = pytest.mark.workflow
 
-PLATFORMS = ("local",)
+PLATFORMS = ("local", "slurm", "kubernetes")
 PRESETS = ("default", "smoke", "extended", "cifar10_mini")
 ONCE = dict.fromkeys(["download_dataset", "prepare_dataset", "aggregate_metrics", "aggregate_cost", "render_tables"], 1)
 # a DDPM and its null control, with 10 attacks that learn on each; and 2 blind baselines on the DDPM alone
@@ -66,6 +66,46 @@ def test_every_platform_takes_every_preset(shipped, platform, preset):
     assert (
         shipped.plan("--profile", f"profiles/{platform}", "--workflow-profile", f"profiles/{preset}") == WHOLE[preset]
     )
+
+
+def profile(name: str) -> dict:
+    return yaml.safe_load((REPOSITORY / "profiles" / name / "profile.v9+.yaml").read_text())
+
+
+@pytest.mark.parametrize("preset", PRESETS[1:])
+def test_a_preset_leaves_to_the_platform_what_a_platform_decides(preset):
+    decided = set().union(*map(profile, PLATFORMS))
+    assert not decided & set(profile(preset))
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_platform_limits_jobs_and_cards(platform):
+    settings = profile(platform)
+    assert settings["executor"] == platform
+    assert settings["resources"]["gpu"] >= 1
+    assert settings.get("cores") or settings["jobs"] >= 1
+
+
+def test_pods_share_what_is_unfinished():
+    """The package keeps it below results/ in the working folder, which in a pod is /workdir."""
+    settings = profile("kubernetes")
+    (volume,) = settings["kubernetes-persistent-volumes"]
+    mounted = volume.split(":")[1]
+    assert mounted == "/workdir/results"
+    for key in ("default-storage-prefix", "remote-job-local-storage-prefix"):
+        assert settings[key].startswith(f"{mounted}/")
+
+
+def test_platforms_are_named_in_profiles_alone():
+    parts = ("Snakefile", "config.yaml", "rules", "scripts", "diffmia")
+    files = [path for part in parts for path in (REPOSITORY / part).rglob("*")] + [REPOSITORY / p for p in parts[:2]]
+    named = [
+        path.name
+        for path in files
+        if path.suffix in (".py", ".smk", ".yaml", "") and path.is_file()
+        if re.search("slurm|kubernetes", path.read_text(), re.IGNORECASE)
+    ]
+    assert named == []
 
 
 def test_shards_and_seeds_multiply_jobs(shipped, tmp_path):
