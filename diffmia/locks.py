@@ -18,7 +18,7 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
     Raises
     ------
     DiffmiaError
-        If another process holds it.
+        If another process holds it, or the file system has no locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, timeout=0)
@@ -26,6 +26,10 @@ def exclusive(path: Path, what: str) -> Iterator[None]:
         lock.acquire()
     except Timeout as error:
         raise DiffmiaError(f"another process is at work on {what} (it holds {path}); wait for it or end it") from error
+    except OSError as error:
+        raise DiffmiaError(
+            f"cannot lock {path}: {error.strerror}; results/ has to lie on a file system with locks (flock)"
+        ) from error
     try:
         yield
     finally:
