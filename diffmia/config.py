@@ -181,7 +181,7 @@ class Config(Spec):
         """The run's attacks on `target` by id, with their timesteps."""
         return {a: (self.attacks[a], self.timestep(a, target)) for a in self._attacks_done.get(target, ())}
 
-    @property
+    @functools.cached_property
     def surrogates(self) -> dict[str, list[str]]:
         """Attacks by run target whose thresholds another seed's target can choose: it was trained on other members.
 
