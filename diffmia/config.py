@@ -53,6 +53,11 @@ class RunSpec(Spec):
     targets: tuple[str, ...] = Field(min_length=1, description="Ids of the targets to attack")
     attacks: tuple[str, ...] = Field(min_length=1, description="Ids of the attacks to run on each of them")
     seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="Run seeds; each trains its own targets")
+    partial: bool = Field(
+        False,
+        description="Make the tables of the scores that are there, and no others: where a job failed, the tables have "
+        "how and why in the place of a number. No figures are drawn",
+    )
     tables: tuple[Literal[tuple(TABLES)], ...] = Field(tuple(TABLES), description="Tables to render")
     figures: tuple[Literal[tuple(FIGURES)], ...] = Field(tuple(FIGURES), description="Figures to draw for each target")
 

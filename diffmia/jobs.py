@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Literal
 
 from diffmia import seeds, training_version
@@ -215,9 +215,9 @@ def blind_job(config: Config, target: str, attack: str, seed: int) -> str:
     )
 
 
-def evaluation_job(config: Config, target: str, seed: int) -> str:
-    """Metrics of the run's attacks on one target."""
-    attacks = config.run_attacks(target)
+def evaluation_job(config: Config, target: str, seed: int, judged: Container[str] | None = None) -> str:
+    """Metrics of the run's attacks on one target; only of those in `judged`, if there is such a list."""
+    attacks = {id_: of for id_, of in config.run_attacks(target).items() if judged is None or id_ in judged}
     return _job(
         "evaluate_scores",
         ["diffmia.evaluation.stage", *_modules_of(spec for spec, _ in attacks.values())],

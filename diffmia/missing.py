@@ -31,28 +31,31 @@ def score_file(config: Config, target: str, seed: int, attack: str) -> str:
 
 
 def missing_cells(config: Config) -> list[Missing]:
-    """Cells of the run without scores, each with what ended the job that it waits for, the first of several."""
-    ended: dict[str, JobStatus] | None = None
+    """Cells of the run without scores, each with what ended the job that it waits for, the first of several.
+
+    Scores that are there are none if what they are made from could not be made anew.
+    """
+    ended = {output: job for job in read_statuses() for output in job.outputs}
     found = []
     for target, attack in config.pairs:
         for seed in config.run.seeds:
-            if Path(score_file(config, target, seed, attack)).exists():
-                continue
-            if ended is None:  # thousands of files, which a run that lacks nothing does not read
-                ended = {output: job for job in read_statuses() for output in job.outputs}
-            found.append(Missing(target, seed, attack, *_why(_needs(config, target, seed, attack), ended)))
+            why = _why(_needs(config, target, seed, attack), ended)
+            if why is None and not Path(score_file(config, target, seed, attack)).exists():
+                why = NOT_MADE, "no job that it needs has failed; run again"
+            if why is not None:
+                found.append(Missing(target, seed, attack, *why))
     return found
 
 
-def _why(needed: Iterator[str], ended: dict[str, JobStatus]) -> tuple[str, str]:
-    """Kind and reason of the first file, of all that scores need, whose job failed or was killed."""
+def _why(needed: Iterator[str], ended: dict[str, JobStatus]) -> tuple[str, str] | None:
+    """Kind and reason of the first file, of all that scores need, whose job failed or was killed; None if none did."""
     for path in needed:
         job = ended.get(path)
         if job is not None and job.state in ("failed", "killed") and not Path(path).exists():
             what = "" if path.startswith("results/scores/") else f"{job.job}: "
             said = job.reason or f"the job was killed; the end of {job.log} is the last that it said"
             return job.kind or job.state, what + said
-    return NOT_MADE, "no job that it needs has failed; run again"
+    return None
 
 
 def _needs(config: Config, target: str, seed: int, attack: str) -> Iterator[str]:
@@ -83,4 +86,5 @@ def report_missing(config: Config) -> str:
     ]
     total = len(config.pairs) * len(config.run.seeds)
     counted = f"the tables lack {len(cells)} of the {total} cells (target, seed, attack) of this run:"
-    return "\n".join(["", counted, *lines])
+    hint = "the next run does them again; tables of what is there: snakemake tables --config 'run={partial: true}'"
+    return "\n".join(["", counted, *lines, hint])

@@ -13,7 +13,7 @@ from diffmia.config import ALL_RESIDUAL_ATTACKS, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, is_drawn, shown_attacks, shown_searches
-from diffmia.missing import report_missing
+from diffmia.missing import missing_cells, report_missing
 from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.summary import summary
 from diffmia.tables import TABLES
@@ -24,6 +24,8 @@ except DiffmiaError as error:
     raise WorkflowError(str(error)) from None
 
 RUN = CONFIG.run
+MISSING = missing_cells(CONFIG) if RUN.partial else []
+LACKING = {(cell.target, cell.seed, cell.attack) for cell in MISSING}
 
 # captions of the report read these, and a config may leave keys of theirs to their defaults
 config |= CONFIG.model_dump(mode="json", include={"run", "evaluation"})
@@ -134,9 +136,14 @@ def scores_of(target, seed, attacks, suffix=".parquet"):
     return [f"results/scores/{target}/seed{seed}/{name}{suffix}" for name in names]
 
 
+def judged_attacks(target, seed):
+    """The run's attacks on a target, without those that have no scores and are not to be made."""
+    return [attack for attack in CONFIG.run_attacks(target) if (target, int(seed), attack) not in LACKING]
+
+
 def target_scores(wildcards):
     """Score files of the run's attacks on a target."""
-    return scores_of(wildcards.target, wildcards.seed, CONFIG.run_attacks(wildcards.target))
+    return scores_of(wildcards.target, wildcards.seed, judged_attacks(wildcards.target, wildcards.seed))
 
 
 def run_scores(suffix):
@@ -145,18 +152,14 @@ def run_scores(suffix):
         file
         for seed in RUN.seeds
         for target in CONFIG.asked_targets
-        for file in scores_of(target, seed, CONFIG.run_attacks(target), suffix)
+        for file in scores_of(target, seed, judged_attacks(target, seed), suffix)
     ]
 
 
 def run_metrics():
-    """Metrics of each target of the run, for each seed."""
-    return [f"{CONFIG.out}/metrics/{target}/seed{seed}.csv" for seed in RUN.seeds for target in judged_targets()]
-
-
-def judged_targets():
-    """Targets and controls of the run with attacks that can be done on them."""
-    return [target for target in CONFIG.asked_targets if CONFIG.run_attacks(target)]
+    """Metrics of each target and control of the run with attacks that can be done on them, for each seed."""
+    judged = [(target, seed) for seed in RUN.seeds for target in CONFIG.asked_targets if judged_attacks(target, seed)]
+    return [f"{CONFIG.out}/metrics/{target}/seed{seed}.csv" for target, seed in judged]
 
 
 def transfer_scores(wildcards):
@@ -171,7 +174,7 @@ def transfer_splits(wildcards):
 
 def table_transfers():
     """Judgements by other seeds' thresholds where a table shows them."""
-    shown = CONFIG.surrogates if "threshold_transfer" in RUN.tables else []
+    shown = CONFIG.surrogates if "threshold_transfer" in RUN.tables and not RUN.partial else []
     return [f"{CONFIG.out}/transfer/{target}.csv" for target in shown]
 
 
@@ -199,10 +202,13 @@ def gradient_targets():
 
 def run_passes(wildcards):
     """Provenance of every pass that the run's attacks read."""
-    read = dict.fromkeys((CONFIG.attacks[attack].answers, target) for target, attack in CONFIG.pairs)
-    return [
-        f"results/{answers}/{target}/seed{seed}.meta.json" for answers, target in read if answers for seed in RUN.seeds
-    ]
+    read = dict.fromkeys(
+        (CONFIG.attacks[attack].answers, target, seed)
+        for target, attack in CONFIG.pairs
+        for seed in RUN.seeds
+        if (target, seed, attack) not in LACKING
+    )
+    return [f"results/{answers}/{target}/seed{seed}.meta.json" for answers, target, seed in read if answers]
 
 
 def dataset_job(rule):
@@ -248,7 +254,8 @@ def learning_job(wildcards):
 
 
 def evaluation_job(wildcards):
-    return jobs.evaluation_job(CONFIG, wildcards.target, int(wildcards.seed))
+    target, seed = wildcards.target, int(wildcards.seed)
+    return jobs.evaluation_job(CONFIG, target, seed, judged_attacks(target, seed))
 
 
 def transfer_job(wildcards):
@@ -256,7 +263,8 @@ def transfer_job(wildcards):
 
 
 def metrics_job(wildcards):
-    return jobs.selection_job(CONFIG, "aggregate_metrics", "diffmia.evaluation.stage")
+    parts = {"missing": [cell._asdict() for cell in MISSING]} if MISSING else {}
+    return jobs.selection_job(CONFIG, "aggregate_metrics", "diffmia.evaluation.stage", **parts)
 
 
 def cost_job(wildcards):
@@ -312,7 +320,9 @@ def figure_scores(wildcards):
 
 
 def run_figures(wildcards):
-    """The run's figures, each of the targets that have something to show in it."""
+    """The run's figures, each of the targets that have something to show in it; none of a run that is not whole."""
+    if RUN.partial:
+        return []
     return [
         f"{CONFIG.out}/figures/{figure}.{target}.png"
         for figure in RUN.figures

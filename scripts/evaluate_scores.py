@@ -8,6 +8,7 @@ if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
         from diffmia.evaluation.stage import evaluate_scores
 
-        attacks = job.config.run_attacks(job.wildcards.target)
         facts = json.loads(job.text)
+        defined = job.config.run_attacks(job.wildcards.target)
+        attacks = {attack: defined[attack] for attack in facts["attacks"]}
         evaluate_scores(attacks, job.config.evaluation, facts, job.input.scores, job.input.split, job.output[0])

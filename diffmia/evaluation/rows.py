@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ROC = "_roc"  # ends the id of the rows that judge the score of an attack whose own rows judge its decisions
 SHIFT = "shift"  # the flag of rows whose members and non-members a blind baseline tells apart
 NOT_APPLICABLE = "not_applicable"  # the flag of a decision that could not be learned
+MISSING = "missing"  # the flag of what has no scores because a job failed, with the kind of failure and the reason
 
 _SEPARATOR = "; "
 
@@ -31,6 +32,17 @@ def attack_of(row_id: str, attacks: Container[str]) -> str:
 def join_flags(flags: Iterable[str]) -> str:
     """Flags as a cell of `metrics.csv`."""
     return _SEPARATOR.join(flags)
+
+
+def missing_flag(kind: str, reason: str) -> str:
+    """The flag of a row without a value, for which `kind` stands in tables."""
+    return f"{MISSING}: {kind}: {reason}".replace(_SEPARATOR, ", ")
+
+
+def why_missing(cell: Any) -> tuple[str, str] | None:
+    """Kind and reason of a `missing_flag` in a cell of `metrics.csv`, None if there is none."""
+    said = next((flag for flag in split_flags(cell) if flag.startswith(f"{MISSING}: ")), None)
+    return tuple(said.split(": ", 2)[1:]) if said else None
 
 
 def split_flags(cell: Any) -> list[str]:

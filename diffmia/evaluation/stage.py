@@ -18,7 +18,16 @@ from diffmia.blind import STANDARD_ERROR_FACTOR
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.decisions import evaluate_decisions, nominal_fprs, not_applicable_rows
 from diffmia.evaluation.metrics import evaluate
-from diffmia.evaluation.rows import NOT_APPLICABLE, ROC, SHIFT, attack_of, join_flags, read_metrics, split_flags
+from diffmia.evaluation.rows import (
+    NOT_APPLICABLE,
+    ROC,
+    SHIFT,
+    attack_of,
+    join_flags,
+    missing_flag,
+    read_metrics,
+    split_flags,
+)
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.evaluation.transfer import TRANSFER_COLUMNS, transfer_thresholds
 from diffmia.layout import by_id_and_seed, id_and_seed
@@ -144,12 +153,23 @@ def transfer_of_target(
     write_csv(pd.DataFrame(rows, columns=TRANSFER_COLUMNS), out)
 
 
-def aggregate_metrics(parts: list[Path], config: Config, out: Path) -> None:
-    """All rows of a run in one file, in the order of `parts`, and last a row for each attack that was left out."""
+def aggregate_metrics(parts: list[Path], config: Config, out: Path, missing: Sequence[Mapping] = ()) -> None:
+    """All rows of a run in one file, in the order of `parts`, and last rows of what is not there, with the reason.
+
+    Attacks that were left out, and the `missing`: target, seed, attack, kind and reason of what has no scores since a
+    job failed.
+
+    Raises
+    ------
+    DiffmiaError
+        If everything is missing.
+    """
+    if not parts:
+        raise DiffmiaError("nothing that the run selects has scores, so there are no tables of it; run it again")
     judged = pd.concat([pd.read_csv(part, dtype=str, keep_default_na=False) for part in parts], ignore_index=True)
     shifted = judged["split_hash"].isin(_shifted(judged))
     judged.loc[shifted, "flags"] = [join_flags([*split_flags(cell), SHIFT]) for cell in judged.loc[shifted, "flags"]]
-    write_csv(pd.concat([judged, _left_out(config)]), out)
+    write_csv(pd.concat([judged, _left_out(config), _missing(missing, config)]), out)
 
 
 def _shifted(rows: pd.DataFrame) -> set[str]:
@@ -165,25 +185,43 @@ def _shifted(rows: pd.DataFrame) -> set[str]:
 def _left_out(config: Config) -> pd.DataFrame:
     """A row without a value for each (target, attack) of the run that is not done, with what the target lacks."""
     rows = [
-        {
-            "target": target,
-            "dataset": config.split_of(target).dataset,
-            "seed": seed,
-            "attack": attack,
-            "variant": variant,
-            "timestep": config.timestep(attack, target),
-            "norm": config.attacks[attack].norm,
-            "metric": "auc",
-            "reliable": False,
-            "access": config.attacks[attack].access,
-            "supervision": config.attacks[attack].supervision,
-            "flags": f"{NOT_APPLICABLE}: {lack}",
-        }
+        _without_value(config, target, seed, attack, f"{NOT_APPLICABLE}: {lack}")
+        | {"variant": variant, "metric": "auc"}
         for (target, attack), lack in config.left_out.items()
         for seed in config.run.seeds
         for variant in ("base", "oms")
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _missing(missing: Sequence[Mapping], config: Config) -> pd.DataFrame:
+    """Rows without a value for each (target, seed, attack) that has no scores since a job failed."""
+    metrics = ["auc", "asr", *(f"tpr_at_{100 * alpha:g}_fpr" for alpha in config.evaluation.fprs)]
+    rows = []
+    for one in missing:
+        flag = missing_flag(one["kind"], one["reason"])
+        shared = _without_value(config, one["target"], one["seed"], one["attack"], flag)
+        variants = (
+            ("base", "oms", "delta") if "oms" in config.attacks[one["attack"]].queries(shared["timestep"]) else ["base"]
+        )
+        rows += [shared | {"variant": variant, "metric": metric} for variant in variants for metric in metrics]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _without_value(config: Config, target: str, seed: int, attack: str, flag: str) -> dict:
+    """What rows of an attack on a target have in common where there is nothing but a flag."""
+    return {
+        "target": target,
+        "dataset": config.split_of(target).dataset,
+        "seed": seed,
+        "attack": attack,
+        "timestep": config.timestep(attack, target),
+        "norm": config.attacks[attack].norm,
+        "reliable": False,
+        "access": config.attacks[attack].access,
+        "supervision": config.attacks[attack].supervision,
+        "flags": flag,
+    }
 
 
 def aggregate_cost(metrics: Path, passes: list[Path], scores: list[Path], config: Config, out: Path) -> None:

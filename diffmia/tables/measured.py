@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffmia.evaluation.rows import NOT_APPLICABLE, split_flags
+from diffmia.evaluation.rows import NOT_APPLICABLE, split_flags, why_missing
 
 METRICS = {
     "auc": "AUC",
@@ -34,8 +34,9 @@ def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         Columns KEYS, value, ci_low, ci_high, std_over_seeds, seeds, realised_fpr, reliable, n_members, n_non_members
-        and flags. With one seed the interval is that of the metric. With several, `value` and `realised_fpr` are means,
-        missing if one seed's is; there is a standard deviation and no interval; sizes are the smallest of the seeds'.
+        and flags (those of a seed without scores, if there is one). With one seed the interval is that of the metric.
+        With several, `value` and `realised_fpr` are means, missing if one seed's is; there is a standard deviation and
+        no interval; sizes are the smallest of the seeds'.
     """
     rows = metrics.assign(flags=metrics["flags"].astype(object).fillna(""))
     groups = rows.groupby(KEYS, sort=False)
@@ -46,7 +47,7 @@ def over_seeds(metrics: pd.DataFrame) -> pd.DataFrame:
         reliable=("reliable", "all"),
         n_members=("n_members", "min"),
         n_non_members=("n_non_members", "min"),
-        flags=("flags", "first"),
+        flags=("flags", lambda cells: next(filter(why_missing, cells), cells.iloc[0])),
     )
     table = numbers.join(rest).reset_index()
     # an average of intervals is no interval: each is that of one trained model
@@ -66,9 +67,13 @@ def interval(low: float, high: float, signed: bool = False) -> str:
 
 
 def cell(row: Any, signed: bool = False, remark: str = "") -> str:
-    """Value, its mark, `remark`, and its spread over seeds or its interval; `row` is one of `over_seeds`, or None."""
+    """Value, its mark, `remark`, and its spread over seeds or its interval; `row` is one of `over_seeds`, or None.
+
+    Of what has no scores since a job failed, the kind of failure.
+    """
     if row is None or pd.isna(row.value):
-        return MISSING
+        why = None if row is None else why_missing(row.flags)
+        return MISSING if why is None else why[0]
     text = number(row.value, signed) + ("" if row.reliable else "†") + (f" {remark}" if remark else "")
     if pd.notna(row.std_over_seeds):
         return f"{text} ± {number(row.std_over_seeds)}"
@@ -80,7 +85,7 @@ def cell(row: Any, signed: bool = False, remark: str = "") -> str:
 def flagged(cells: Iterable[Any]) -> str:
     """` (anchor x0; recalibrated)`: each flag in some cells of `metrics.csv` once, but for why there is no number."""
     flags = dict.fromkeys(flag for of_row in cells for flag in split_flags(of_row))
-    shown = [flag for flag in flags if not flag.startswith(NOT_APPLICABLE)]
+    shown = [flag for flag in flags if not flag.startswith(NOT_APPLICABLE) and why_missing(flag) is None]
     return f" ({'; '.join(shown)})" if shown else ""
 
 

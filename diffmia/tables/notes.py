@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from diffmia.evaluation.rows import NOT_APPLICABLE, SHIFT, attack_of, split_flags
+from diffmia.evaluation.rows import NOT_APPLICABLE, SHIFT, attack_of, split_flags, why_missing
 from diffmia.tables.measured import METRICS, MISSING, span
 from diffmia.tables.threat_model import threat_model_notes
 
@@ -46,6 +46,7 @@ def notes(metrics: pd.DataFrame, config: Config, attacks: Iterable[str], cells: 
     return [
         *(numbers if len(metrics) else []),
         *_marks(metrics, config, attacks, cells),
+        *missing_notes(metrics, config),
         *flag_notes(metrics),
         *threat_model_notes(attacks, config),
     ]
@@ -66,6 +67,17 @@ def flag_notes(metrics: pd.DataFrame) -> list[str]:
     """What the flags of rows of `metrics.csv` mean."""
     words = {flag.split()[0] for cell in metrics["flags"].unique() for flag in split_flags(cell)}
     return [_FLAGS[word] for word in sorted(words) if word in _FLAGS]
+
+
+def missing_notes(metrics: pd.DataFrame, config: Config) -> list[str]:
+    """What has no scores since a job failed, and why."""
+    rows = metrics.drop_duplicates(["target", "seed", "attack"])
+    found = [(row, why) for row in rows.itertuples() if (why := why_missing(row.flags)) is not None]
+    return [
+        f"{kind}: no scores of {config.attacks[row.attack].label} on {row.target}, seed {row.seed}: {reason}. The next "
+        "run makes them, and this table, again."
+        for row, (kind, reason) in found
+    ]
 
 
 def _spread(metrics: pd.DataFrame, config: Config) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from diffmia.evaluation.rows import attack_of
 from diffmia.tables.measured import MISSING, VARIANTS, flagged, interval, number
-from diffmia.tables.notes import flag_notes, samples_judged
+from diffmia.tables.notes import flag_notes, missing_notes, samples_judged
 from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, threat_model_notes, with_threat_model
 
@@ -59,7 +59,8 @@ def fill(inputs: TableInputs) -> Table:
     config = inputs.config
     data = family_wise(inputs.metrics, config.controls, config.evaluation.confidence)
     data = with_threat_model(data, config)
-    if data.empty:
+    lacking = missing_notes(inputs.metrics[inputs.metrics["target"].isin(config.controls)], config)
+    if data.empty and not config.controls:
         remark = "No target of the run has a null control (null_targets, or checkpoint_epochs with 0)."
         return Table("null_control", _TITLE, pd.DataFrame(), data, [remark])
     found = {(row.target, row.seed, row.attack, row.variant): row for row in data.itertuples()}
@@ -68,7 +69,7 @@ def fill(inputs: TableInputs) -> Table:
         _printed(*key, variant, found.get((*key, variant)), config) for key in shown for variant in ("base", "oms")
     ]
     cells = pd.DataFrame(lines)
-    remarks = _notes(data, config)
+    remarks = _notes(data, config) + lacking
     if MISSING in cells.to_numpy():
         remarks.append(f"{MISSING}: the attack has no score after one more step.")
     title = caption(_TITLE, data["attack"].unique(), config)

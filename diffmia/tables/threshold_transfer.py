@@ -69,6 +69,8 @@ def _nothing(config: Config) -> str:
         return (
             "The run has one seed, and a surrogate is the same target trained with another: give run.seeds two or more."
         )
+    if config.run.partial:
+        return "The tables are of what is there (run.partial), and thresholds are moved between seeds that are whole."
     return "No target of the run was trained here, on a split drawn anew for each seed, so none has a surrogate."
 
 

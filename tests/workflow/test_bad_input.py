@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 import tarfile
 from hashlib import sha256
 
@@ -150,3 +151,16 @@ def test_scores_that_are_no_numbers(project):
     pq.write_table(table, table_path)
     output = refused(project, f"results/scores/{TARGET}/seed0/residuals.parquet", "--allowed-rules", "score_attacks")
     assert "base scores of attack 'naive': 3 of 1285 are NaN or infinite (first sample ids: " in output
+
+
+def test_a_run_that_fails_says_which_cells_its_tables_lack_and_why(fresh):
+    fresh.config = fresh.config | {"minutes_per_job": 1e-4}
+    output = refused(fresh, "tables", "--keep-going")
+    reason = "timed out: download_dataset digits: not done after 0.0001 minutes; raise minutes_per_job in the config"
+    lacking = f"the tables lack 3 of the 3 cells (target, seed, attack) of this run:\n  naive, secmi, pia on {TARGET}"
+    assert f"{lacking}, seed 0\n    {reason}" in output
+    assert "Traceback" not in output
+    assert not made(fresh, "*.parquet")
+    shown = fresh.call(sys.executable, "-m", "diffmia.cli", "status").stdout
+    assert "timed out  download_dataset digits" in shown
+    assert "results/_logs/download_dataset/digits.log, at its end:\n    " in shown
