@@ -1,9 +1,9 @@
 """A Slurm of one node on this machine, from the distribution's packages.
 
-`python -m tests.cluster.one_node_slurm COMMAND` runs a command beside it. It has two cards that are plain files, and more
-cores and memory than the machine: what is tested is what jobs ask for. Needs root, and Debian or what is like it. Without
-a database of accounts `sacct` cannot answer, so Snakemake needs `--slurm-status-command squeue`. No systemd and no
-cgroups, so that it runs in a container.
+`python -m tests.cluster.one_node_slurm COMMAND` runs a command beside it. It has two cards that are plain files, and
+more cores and memory than the machine: what is tested is what jobs ask for. Needs root, and Debian or what is like it.
+Without a database of accounts `sacct` cannot answer, so Snakemake needs `--slurm-status-command squeue`. No systemd and
+no cgroups, so that it runs in a container.
 """
 
 from __future__ import annotations
