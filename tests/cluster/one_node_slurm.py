@@ -1,7 +1,7 @@
 """A Slurm of one node on this machine, from the distribution's packages.
 
 `python -m tests.cluster.one_node_slurm COMMAND` runs a command beside it. It has two cards that are plain files, and
-more cores and memory than the machine: what is tested is what jobs ask for. Needs root, and Debian or what is like it.
+more memory than the machine may have: what is tested is what jobs ask for. Needs root, and Debian or what is like it.
 Without a database of accounts `sacct` cannot answer, so Snakemake needs `--slurm-status-command squeue`. No systemd and
 no cgroups, so that it runs in a container.
 """
@@ -48,7 +48,7 @@ MpiDefault=none
 MinJobAge=86400
 KillWait=5
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=8 RealMemory=40000 Gres=gpu:2
+NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory=40000 Gres=gpu:2
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 GRES_CONF = "Name=gpu File={folder}/card0\nName=gpu File={folder}/card1\n"
@@ -89,7 +89,7 @@ def one_node_slurm() -> Iterator[None]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm-")))
         folder.chmod(0o755)
-        facts = {"folder": folder, "host": socket.gethostname().split(".")[0]}
+        facts = {"folder": folder, "host": socket.gethostname().split(".")[0], "cores": max(2, os.cpu_count())}
         facts |= dict(zip(("controller_port", "node_port"), free_ports(2), strict=True))
         ETC.mkdir(exist_ok=True)
         for name, text in (("slurm.conf", SLURM_CONF), ("gres.conf", GRES_CONF)):
