@@ -19,6 +19,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field
 from diffmia.attacks.base import beyond_the_last
 from diffmia.attacks.learned import ROC_SCORE, LearnedAttack, Rows, Share, decision
 from diffmia.errors import DiffmiaError
+from diffmia.failures import NotApplicable
 from diffmia.models.base import TargetSpec
 from diffmia.probes import BASE_PAIR, OMS_PAIR, Anchor, Probe, column
 from diffmia.progress import Progress
@@ -127,7 +128,7 @@ class QuantileAttack(LearnedAttack):
         t_errors = rows.columns[name] ** 2
         levels = self._learnable(len(member))
         if not levels:
-            raise DiffmiaError(self._nothing_learnable(len(member)))
+            raise NotApplicable(self._nothing_learnable(len(member)))
         shuffled = np.random.default_rng(seed).permutation(len(member))
         held = round(self.recalibrate * len(member))
         kept, used = np.sort(shuffled[:held]), np.sort(shuffled[held:])

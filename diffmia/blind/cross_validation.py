@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from diffmia.errors import DiffmiaError
+from diffmia.failures import NotApplicable
 
 # training rows (n,), their membership bool (n,), judged rows (m,), the fold's generator -> log-odds (m,), low = member
 FitPredict = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
@@ -64,7 +64,7 @@ def out_of_fold(
 
     Raises
     ------
-    DiffmiaError
+    NotApplicable
         If a class has fewer samples, or groups, than there are folds.
     """
     labels = np.asarray(labels, dtype=bool)
@@ -110,7 +110,7 @@ def fold_numbers(
 
     Raises
     ------
-    DiffmiaError
+    NotApplicable
         If there are fewer members or non-members, or groups of either, than there are folds.
     ValueError
         If a group has both members and non-members.
@@ -121,7 +121,7 @@ def fold_numbers(
     of_members, of_others = np.unique(units[member]), np.unique(units[~member])
     if not 2 <= folds <= min(len(of_members), len(of_others)):
         of, one = ("", "a sample") if alone else ("groups of ", "a whole group")
-        raise DiffmiaError(
+        raise NotApplicable(
             f"{folds} folds of {len(of_members)} {of}members and {len(of_others)} {of}non-members; "
             f"a blind baseline needs two folds or more, and {one} of each class in every fold"
         )

@@ -74,8 +74,8 @@ def missing_notes(metrics: pd.DataFrame, config: Config) -> list[str]:
     rows = metrics.drop_duplicates(["target", "seed", "attack"])
     found = [(row, why) for row in rows.itertuples() if (why := why_missing(row.flags)) is not None]
     return [
-        f"{kind}: no scores of {config.attacks[row.attack].label} on {row.target}, seed {row.seed}: {reason}. The next "
-        "run makes them, and this table, again."
+        f"{kind}: no scores of {config.attacks[row.attack].label} on {row.target}, seed {row.seed}: "
+        f"{reason.rstrip('.')}. The next run makes them, and this table, again."
         for row, (kind, reason) in found
     ]
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from diffmia.evaluation.rows import SHIFT, attack_of, split_flags
 from diffmia.tables.measured import MISSING, VARIANTS, cell, flagged, interval, number, over_seeds
-from diffmia.tables.notes import flag_notes, samples_judged
+from diffmia.tables.notes import flag_notes, missing_notes, samples_judged
 from diffmia.tables.null_control import family_wise
 from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, threat_model_notes, with_threat_model
@@ -30,7 +30,8 @@ def fill(inputs: TableInputs) -> Table:
     cells = pd.DataFrame([_printed(row, config) for row in data.itertuples()])
     rows = inputs.metrics[inputs.metrics["attack"].isin(data["attack"]) & inputs.metrics["target"].isin(data["target"])]
     title = caption(_TITLE, data["attack"].unique(), config)
-    remarks = [*_notes(rows, data, config), *_duplicates(inputs)]
+    lacking = missing_notes(inputs.metrics[inputs.metrics["target"].isin(config.run.targets)], config)
+    remarks = [*_notes(rows, data, config), *lacking, *_duplicates(inputs)]
     return Table("trust", title, cells, data, remarks, text_columns=2 + len(COLUMNS))
 
 

@@ -16,6 +16,7 @@ from pydantic import ImportString, TypeAdapter
 
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.config import Config, load_config
+from diffmia.errors import DiffmiaError
 from diffmia.evaluation.rows import read_metrics
 from diffmia.evaluation.stage import COLUMNS, aggregate_metrics
 from diffmia.figures.figure import heading
@@ -421,6 +422,37 @@ class TestThreatModel:
         assert not [
             note for note in gsa_loss(inputs(chosen, *every(["gsa_concat"], ["auc"]))).notes if "shadow" in note
         ]
+
+
+class TestMissing:
+    """What has no scores since a job failed: its kind in the cells, its reason below them."""
+
+    def table(self, tmp_path, seeds=(0,)):
+        chosen = config(attacks=("naive", "pia"), seeds=seeds)
+        part, metrics = tmp_path / "part.csv", tmp_path / "metrics.csv"
+        measured = [row for group in every(["naive", "pia"], ["auc", "asr"]) for row in group]
+        measured = [row for row in measured if (row["target"], row["attack"]) != ("one", "pia")]
+        measured = [row | {"seed": seed} for seed in seeds for row in measured]
+        pd.DataFrame(measured).reindex(columns=COLUMNS).assign(queries=2).to_csv(part, index=False)
+        lost = {"target": "one", "seed": 0, "attack": "pia", "kind": "out of memory", "reason": "too large; take less"}
+        aggregate_metrics([part], chosen, metrics, [lost])
+        return table1(TableInputs(read_metrics(metrics), {}, chosen))
+
+    def test_the_kind_stands_in_every_cell_and_the_reason_below(self, tmp_path):
+        table = self.table(tmp_path)
+        assert table.cells.iloc[:, 0].tolist() == ["NA", "+OMS", "Δ", "PIA", "+OMS", "Δ"]
+        assert (table.cells["one"].iloc[3:] == "out of memory").to_numpy().all()
+        assert not (table.cells["one"].iloc[:3] == "out of memory").to_numpy().any()
+        said = "out of memory: no scores of PIA on one, seed 0: too large, take less. The next run makes them"
+        assert [note for note in table.notes if note.startswith(said)]
+
+    def test_a_mean_over_seeds_is_not_that_of_the_others(self, tmp_path):
+        table = self.table(tmp_path, seeds=(0, 1))
+        assert (table.cells["one"].iloc[3:] == "out of memory").to_numpy().all()
+
+    def test_where_everything_is_missing_there_is_no_table(self, tmp_path):
+        with pytest.raises(DiffmiaError, match="nothing that the run selects has scores"):
+            aggregate_metrics([], config(attacks=("naive",)), tmp_path / "metrics.csv")
 
 
 def test_rows_of_attacks_that_were_left_out_leave_the_others_as_they_are(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
-from diffmia.errors import DiffmiaError
+from diffmia.failures import NotApplicable
 
 
 @dataclass
@@ -36,12 +36,12 @@ def fit_boosted_trees(features: np.ndarray, member: np.ndarray, trees: int, seed
 
     Raises
     ------
-    DiffmiaError
+    NotApplicable
         If the rows are all of one class.
     """
     n_members = int(member.sum())
     if n_members in (0, len(member)):
-        raise DiffmiaError(
+        raise NotApplicable(
             f"the training rows hold {n_members} members and {len(member) - n_members} non-members; "
             "a classifier needs both"
         )

@@ -22,7 +22,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from diffmia.attacks.learners.fitting import Read, outputs, seeded, settle_batch_norm, train_epoch
 from diffmia.attacks.learners.resnet import ResNet
-from diffmia.errors import DiffmiaError
+from diffmia.failures import NotApplicable
 from diffmia.progress import Progress
 
 RESNET18 = (64, 128, 256, 512)
@@ -99,11 +99,12 @@ def fit_difference_classifier(
     Raises
     ------
     DiffmiaError
-        If a class has fewer than two rows, one to fit to and one to validate on, or the loss is not finite.
+        If the loss is not finite; `NotApplicable` if a class has fewer than two rows, one to fit to and one to validate
+        on.
     """
     member = np.asarray(member, dtype=bool)
     if min(member.sum(), (~member).sum()) < 2:
-        raise DiffmiaError(
+        raise NotApplicable(
             f"a classifier of members needs two of each class, and was given {member.sum()} members and "
             f"{(~member).sum()} non-members"
         )
