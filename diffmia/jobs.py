@@ -91,6 +91,13 @@ def training_job(config: Config, target: str, seed: int) -> str:
     )
 
 
+def fetch_job(config: Config, target: str) -> str:
+    """Fetching of the files that a target is imported from."""
+    spec = config.targets[target]
+    definition = _definition(spec, "split", "split_hash", "schedule", "model", "auxiliary_half")
+    return _job("fetch_target", ["diffmia.models.fetch", type(spec).__module__], target=target, definition=definition)
+
+
 def import_job(config: Config, target: str) -> str:
     """Taking in of a target that was trained elsewhere."""
     spec = config.targets[target]

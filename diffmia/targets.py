@@ -12,17 +12,55 @@ from diffmia.atomic import atomic_path
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget, TargetSpec
+from diffmia.models.receipts import files_of
+from diffmia.splits import ROLES
 
 
-def import_target(spec: ImportedTarget, split: Path, out: Path) -> dict:
+def import_target(spec: ImportedTarget, receipt: Path, split: Path, out: Path) -> dict:
     """Copy a target that was trained elsewhere into its folder; returns what its `target.json` says.
 
-    That it was trained on the members of the split is the config's word: nothing in a model tells.
+    That it was trained on the members of the split is the word of the config, and of the register: nothing in a model
+    tells.
+
+    Raises
+    ------
+    DiffmiaError
+        If a file is no longer what it was when it was fetched, is no such model, or belongs to another split.
     """
     manifest = json.loads(Path(split).read_text())
+    check_split(spec, manifest)
+    files = files_of(receipt)
     with atomic_path(out) as scratch:
-        spec.copy(tuple(manifest["shape"]), scratch)
-        return describe(scratch, manifest, {})
+        spec.copy({file.name: Path(file.path) for file in files}, tuple(manifest["shape"]), scratch)
+        about = {key: value for key, value in json.loads(Path(receipt).read_text()).items() if key != "files"}
+        hashes = {file.name: file.sha256 for file in files}
+        return describe(scratch, manifest, {"imported": {**about, "sha256": hashes}})
+
+
+def check_split(spec: ImportedTarget, manifest: dict) -> None:
+    """Refuse a split that is not the one a target was trained on, as far as the config and the register tell.
+
+    Raises
+    ------
+    DiffmiaError
+        If its hash is another one, or members were never seen by the model, or others were.
+    """
+    if spec.split_hash is not None and manifest["split_hash"] != spec.split_hash:
+        raise DiffmiaError(
+            f"split '{spec.split}' has hash {manifest['split_hash']}, and the target was trained on {spec.split_hash} "
+            "(its split_hash); give the target its own split"
+        )
+    known = spec.published
+    if known is None or known.members_before is None:
+        return
+    for role in ROLES:
+        wrong = [i for i in manifest[role] if (i < known.members_before) != (role == "member")]
+        if wrong:
+            was = "never saw" if role == "member" else "was trained on"
+            raise DiffmiaError(
+                f"split '{spec.split}' has {len(wrong)} {role} samples that the model {was} (first {wrong[0]}): it was "
+                f"trained on {known.trained_on}, those before {known.members_before}; use a split of method: boundary"
+            )
 
 
 def describe(folder: Path, manifest: dict, facts: dict) -> dict:

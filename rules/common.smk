@@ -226,6 +226,10 @@ def training_job(wildcards):
     return jobs.training_job(CONFIG, wildcards.target, int(wildcards.seed))
 
 
+def fetch_job(wildcards):
+    return jobs.fetch_job(CONFIG, wildcards.target)
+
+
 def import_job(wildcards):
     return jobs.import_job(CONFIG, wildcards.target)
 

@@ -30,9 +30,35 @@ rule train_target:
         "../scripts/train_target.py"
 
 
+rule fetch_target:
+    input:
+        target_inputs,
+    output:
+        receipt="results/targets/{target}/source.json",
+    log:
+        "<logs>/fetch_target/{target}.log",
+    benchmark:
+        "<benchmarks>/fetch_target/{target}.jsonl"
+    wildcard_constraints:
+        target=one_of(CONFIG.targets_of(ImportedTarget)),
+    conda:
+        "../envs/analysis.yaml"
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=1000,
+        runtime=scaled(60),
+    params:
+        job=fetch_job,
+    message:
+        "Fetching and checking target {wildcards.target}"
+    script:
+        "../scripts/fetch_target.py"
+
+
 rule import_target:
     input:
-        files=target_inputs,
+        receipt="results/targets/{target}/source.json",
         split=target_split,
     output:
         description="results/targets/{target}/seed{seed}/target.json",

@@ -9,4 +9,5 @@ if __name__ == "__main__":
         from diffmia.targets import import_target
 
         spec = job.config.targets[job.wildcards.target]
-        job.record(**import_target(spec, job.input.split, Path(job.output.description).parent))
+        out = Path(job.output.description).parent
+        job.record(**import_target(spec, job.input.receipt, job.input.split, out))

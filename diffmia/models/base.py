@@ -6,8 +6,11 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
 
+from diffmia.datasets.base import SourceFile
+from diffmia.errors import DiffmiaError
+from diffmia.models.published import PublishedModel, Sha256, published_models
 from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
 from diffmia.spec import Spec
 from diffmia.studies import StudiesSpec
@@ -120,10 +123,68 @@ class ImportedTarget(TargetSpec):
     auxiliary_half: None = Field(None, description="Only targets that are trained here are trained on something else")
     null_targets: Literal[0] = Field(0, description="Only targets that are trained here have others like them")
 
-    @abstractmethod
-    def inputs(self) -> list[str]:
-        """Files the model is read from, which the workflow depends on."""
+    origin: str | None = Field(
+        None, description="Its id in the register of published models, diffmia/published/models.yaml, if it is there"
+    )
+    sha256: Sha256 | None = Field(
+        None, description="Checksum of the file with its weights; null: the register's, or any if that has none"
+    )
+    split_hash: Sha256 | None = Field(
+        None, description="Hash of the split it was trained on (split_hash of the split's manifest); null: any"
+    )
+
+    @field_validator("origin")
+    @classmethod
+    def _is_registered(cls, origin: str | None) -> str | None:
+        if origin is not None and origin not in published_models():
+            raise ValueError(f"'{origin}' is not in the register, which has {', '.join(published_models())}")
+        return origin
+
+    @property
+    def published(self) -> PublishedModel | None:
+        """What the register says of it."""
+        return published_models().get(self.origin)
 
     @abstractmethod
-    def copy(self, image_shape: tuple[int, int, int], folder: Path) -> None:
-        """Check that the model is what the config says, takes images of shape (C, H, W), and copy it for `load`."""
+    def inputs(self) -> list[str]:
+        """Local files the model is read from, which the workflow depends on; none if it is downloaded."""
+
+    def whereabouts(self) -> dict[str, str]:
+        """Where its files are had from and kept, for people."""
+        return {"from": self.published.page if self.published else "you", "kept in": ", ".join(self.inputs())}
+
+    def missing(self) -> list[str]:
+        """What of it is not here yet."""
+        return [path for path in self.inputs() if not Path(path).is_file()]
+
+    def fetch(self) -> list[SourceFile]:
+        """Make the files the model is read from present, and say which they are; of them only the weights are no JSON.
+
+        Raises
+        ------
+        DiffmiaError
+            If a file is absent or cannot be downloaded.
+        """
+        if self.published and (missing := self.missing()):
+            raise DiffmiaError(
+                f"{', '.join(missing)} is not there, and cannot be downloaded by a program; get it from "
+                f"{self.published.page}"
+            )
+        return [SourceFile.of(path) for path in self.inputs()]
+
+    @abstractmethod
+    def copy(self, files: dict[str, Path], image_shape: tuple[int, int, int], folder: Path) -> None:
+        """Check that the model is what the config says, takes images of shape (C, H, W), and copy it for `load`.
+
+        `files` are those of `fetch`, by name.
+        """
+
+
+class CheckpointTarget(ImportedTarget):
+    """A target that was trained elsewhere and is one file."""
+
+    checkpoint: str = Field(description="File of torch.save (.pth or .pt; read without running code) or .safetensors")
+
+    def inputs(self) -> list[str]:
+        """See `ImportedTarget.inputs`."""
+        return [self.checkpoint]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -13,6 +13,8 @@ from diffmia.models.schedule import ScheduleSpec
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
+    from diffusers import UNet2DModel
+
     from diffmia.denoiser import Denoiser
 
 
@@ -38,6 +40,33 @@ class UNetShape(Spec):
             raise ValueError(f"norm_groups {self.norm_groups} does not divide channels {odd}")
         return self
 
+    def build(self, image_shape: tuple[int, int, int], **options: Any) -> UNet2DModel:
+        """A network with fresh weights, for images of shape (C, H, W); `options` are further ones of `UNet2DModel`."""
+        from diffusers import UNet2DModel
+
+        image_channels, height, width = image_shape
+        halvings = len(self.channels) - 1
+        if height % 2**halvings or width % 2**halvings:
+            raise DiffmiaError(
+                f"images of {height}x{width} cannot be halved {halvings} times, once for each resolution after the "
+                "first in the target's channels; list fewer channels or prepare the images in another size"
+            )
+        attention = self.attention or (False,) * len(self.channels)
+        settings = {
+            "sample_size": (height, width),
+            "in_channels": image_channels,
+            "out_channels": image_channels,
+            "block_out_channels": self.channels,
+            "layers_per_block": self.layers_per_block,
+            "down_block_types": tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+            "up_block_types": tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
+            "add_attention": any(attention),
+            "attention_head_dim": None,
+            "dropout": self.dropout,
+            "norm_num_groups": self.norm_groups,
+        }
+        return UNet2DModel(**settings | options)
+
 
 class DDPMUNet(TrainedTarget):
     """A DDPM U-Net, trained by this workflow and kept as a diffusers `DDPMPipeline` folder."""
@@ -50,45 +79,16 @@ class DDPMUNet(TrainedTarget):
 
     def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
         """See `TrainedTarget.build`."""
-        from diffusers import UNet2DModel
-
         from diffmia.models.networks.unet import UNetDenoiser
         from diffmia.schedules import DiscreteSchedule
 
-        image_channels, height, width = image_shape
-        halvings = len(self.model.channels) - 1
-        if height % 2**halvings or width % 2**halvings:
-            raise DiffmiaError(
-                f"images of {height}x{width} cannot be halved {halvings} times, once for each resolution after the "
-                "first in the target's channels; list fewer channels or prepare the images in another size"
-            )
-        attention = self.model.attention or (False,) * len(self.model.channels)
-        unet = UNet2DModel(
-            sample_size=(height, width),
-            in_channels=image_channels,
-            out_channels=image_channels,
-            block_out_channels=self.model.channels,
-            layers_per_block=self.model.layers_per_block,
-            down_block_types=tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
-            up_block_types=tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
-            add_attention=any(attention),
-            attention_head_dim=None,
-            dropout=self.model.dropout,
-            norm_num_groups=self.model.norm_groups,
-        )
-        return UNetDenoiser(unet, DiscreteSchedule.from_spec(self.schedule))
+        return UNetDenoiser(self.model.build(image_shape), DiscreteSchedule.from_spec(self.schedule))
 
     def save(self, denoiser: Denoiser, folder: Path) -> None:
         """See `TrainedTarget.save`."""
-        from diffusers import DDPMPipeline, DDPMScheduler
+        from diffmia.models.networks.unet import save_unet
 
-        scheduler = DDPMScheduler(
-            num_train_timesteps=self.schedule.timesteps,
-            beta_start=self.schedule.beta_start,
-            beta_end=self.schedule.beta_end,
-            beta_schedule=self.schedule.kind,
-        )
-        DDPMPipeline(denoiser.unet, scheduler).save_pretrained(folder, safe_serialization=True)
+        save_unet(denoiser.unet, self.schedule, folder)
 
     def load(self, folder: Path) -> Denoiser:
         """See `TargetSpec.load`."""

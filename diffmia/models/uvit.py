@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from diffmia.errors import DiffmiaError
-from diffmia.models.base import ImportedTarget, TargetSpec, TrainedTarget
+from diffmia.models.base import CheckpointTarget, TargetSpec, TrainedTarget
 from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
 from diffmia.spec import Spec
 
@@ -85,23 +85,17 @@ class TrainedUViT(UViTTarget, TrainedTarget):
         save_uvit(denoiser.uvit, folder)
 
 
-class UViTCheckpoint(UViTTarget, ImportedTarget):
+class UViTCheckpoint(UViTTarget, CheckpointTarget):
     """A U-ViT that was trained elsewhere: a state dict with the names of the published ones."""
 
     family: Literal["uvit_checkpoint"]
-    checkpoint: str = Field(
-        description="State dict of the network, .pth (read without unpickling code) or .safetensors"
-    )
 
-    def inputs(self) -> list[str]:
-        """See `ImportedTarget.inputs`."""
-        return [self.checkpoint]
-
-    def copy(self, image_shape: tuple[int, int, int], folder: Path) -> None:
+    def copy(self, files: dict[str, Path], image_shape: tuple[int, int, int], folder: Path) -> None:
         """See `ImportedTarget.copy`."""
         from diffmia.models.networks.checkpoints import load_state, read_checkpoint
         from diffmia.models.networks.uvit import save_uvit
 
+        [path] = files.values()
         uvit = self.model.build(image_shape)
-        load_state(uvit, read_checkpoint(Path(self.checkpoint)), self.checkpoint)
+        load_state(uvit, read_checkpoint(path), str(path))
         save_uvit(uvit, folder)

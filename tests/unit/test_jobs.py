@@ -206,6 +206,26 @@ class TestImport:
         assert self.job(**settings) == self.job()
 
 
+class TestFetch:
+    """Fetching of the files of a target that was trained elsewhere."""
+
+    def job(self, **settings):
+        target = {"family": "diffusers_ddpm", "split": "digits", "repo": "a/b", "revision": "0" * 40, **settings}
+        return jobs.fetch_job(load_config(SHIPPED | {"targets": SHIPPED["targets"] | {"mine": target}}), "mine")
+
+    @pytest.mark.parametrize("settings", [{"repo": "a/c"}, {"revision": "1" * 40}, {"sha256": "2" * 64}], ids=str)
+    def test_it_is_done_again_for_other_files(self, settings):
+        assert self.job(**settings) != self.job()
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"split": "digits64"}, {"split_hash": "2" * 64}, {"schedule": {"beta_end": 0.03}}, {"shards": 3}],
+        ids=str,
+    )
+    def test_it_is_not_for_what_is_made_of_them(self, settings):
+        assert self.job(**settings) == self.job()
+
+
 class TestResidualsAndScores:
     def test_another_norm_is_read_from_the_same_table(self):
         assert moved(lambda raw: raw["attacks"]["pia"].update(norm=5)) == scores("pia")

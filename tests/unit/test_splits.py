@@ -1,6 +1,7 @@
 """Splits: who is a member, and the hash that says so."""
 
 import errno
+import hashlib
 import io
 import json
 import pickle
@@ -184,6 +185,13 @@ class TestFromFile:
         expected = {"member": [4, 1], "non_member": [0, 7], "auxiliary": []}
         assert as_lists(from_file(path).draw(SMALL, 0)) == as_lists(from_file(path).draw(SMALL, 1)) == expected
         assert from_file(path).inputs() == [str(path)]
+
+    def test_a_declared_checksum_is_demanded(self, tmp_path):
+        path = savez(tmp_path / "split.npz", **SECMI)
+        right = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert as_lists(from_file(path, sha256=right).draw(SMALL, 0))["member"] == [4, 1]
+        sentence = complaint(from_file(path, sha256="0" * 64))
+        assert f"{path} has sha256 {right} and {'0' * 64} is expected" in sentence
 
     def test_keys_of_ones_own(self, tmp_path):
         path = savez(tmp_path / "split.npz", seen=[1], unseen=[2], spare=[3, 4])

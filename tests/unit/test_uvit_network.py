@@ -328,7 +328,7 @@ def test_a_damaged_checkpoint_is_refused(suffix, content, tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("weights.bin", "is neither a .pth nor a .safetensors file; give"),
+        ("weights.bin", "is neither a .pth, a .pt nor a .safetensors file; give"),
         ("none.pth", "No such file or directory"),
         ("none.safetensors", "No such file or directory"),
     ],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffusers import UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from torch import Tensor
 
 from diffmia.denoiser import Denoiser
@@ -30,6 +30,17 @@ class UNetDenoiser(Denoiser):
     def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
         """See `Denoiser.predict_noise`; the model is unconditional."""
         return self.unet(x_t, self.schedule.time(t).to(x_t.device)).sample
+
+
+def save_unet(unet: UNet2DModel, schedule: ScheduleSpec, folder: Path) -> None:
+    """Write a diffusers pipeline folder, for `load_unet`."""
+    scheduler = DDPMScheduler(
+        num_train_timesteps=schedule.timesteps,
+        beta_start=schedule.beta_start,
+        beta_end=schedule.beta_end,
+        beta_schedule=schedule.kind,
+    )
+    DDPMPipeline(unet, scheduler).save_pretrained(folder, safe_serialization=True)
 
 
 def load_unet(folder: Path, schedule: ScheduleSpec) -> UNetDenoiser:

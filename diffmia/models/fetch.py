@@ -1,0 +1,69 @@
+"""Files of targets that were trained elsewhere: what would be fetched, fetching it, and checking what came."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from diffmia.datasets.base import SourceFile
+from diffmia.errors import DiffmiaError
+from diffmia.models.base import ImportedTarget
+from diffmia.models.receipts import write_receipt
+
+NOT_KNOWN = "not known"
+
+
+def fetch_target(spec: ImportedTarget, receipt: str | Path) -> None:
+    """Make the target's files present and checked, and write down what they are.
+
+    Raises
+    ------
+    DiffmiaError
+        If a file is absent, cannot be downloaded, or its weights are not those expected.
+    """
+    known = spec.published
+    about = {} if known is None else {key: getattr(known, key) for key in ("about", "page", "licence", "trained_on")}
+    write_receipt(receipt, fetch_files(spec), **about)
+
+
+def fetch_files(spec: ImportedTarget) -> list[SourceFile]:
+    """The target's files, present, the weights with the checksum that the config or the register has of them.
+
+    Raises
+    ------
+    DiffmiaError
+        As `fetch_target`.
+    """
+    files = spec.fetch()
+    weights, expected = weights_of(files), expected_checksum(spec)
+    if expected is not None and weights.sha256 != expected:
+        raise DiffmiaError(
+            f"{weights.path} has sha256 {weights.sha256} and {expected} is expected: it is not the right file or not a "
+            "whole copy of it; replace it or correct the target's `sha256:`"
+        )
+    return files
+
+
+def weights_of(files: Iterable[SourceFile]) -> SourceFile:
+    """The file with the weights among a target's."""
+    return next(file for file in files if not file.name.endswith(".json"))
+
+
+def expected_checksum(spec: ImportedTarget) -> str | None:
+    """SHA-256 that the weights have to have, None if nobody said."""
+    return spec.sha256 or (spec.published and spec.published.sha256)
+
+
+def plan(spec: ImportedTarget) -> dict[str, str]:
+    """What fetching a target would do, said without asking a network."""
+    known, missing = spec.published, spec.missing()
+    megabytes = known and known.megabytes
+    return {
+        **spec.whereabouts(),
+        "size": f"{megabytes:g} MB" if megabytes else NOT_KNOWN,
+        "sha256": expected_checksum(spec) or f"{NOT_KNOWN}: what comes first is recorded, and compared with later",
+        "licence": known.licence if known else NOT_KNOWN,
+        "trained on": known.trained_on if known else NOT_KNOWN,
+        "split": spec.split,
+        "present": f"no: {', '.join(missing)}" if missing else "yes",
+    }

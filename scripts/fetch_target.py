@@ -1,0 +1,9 @@
+"""Fetch and check the files that a target is imported from."""
+
+from diffmia.runtime import job_context
+
+if __name__ == "__main__":
+    with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.models.fetch import fetch_target
+
+        fetch_target(job.config.targets[job.wildcards.target], job.output.receipt)

@@ -1,0 +1,327 @@
+"""Models that others published: what would be fetched, fetching from a hub, and files and splits that do not belong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import huggingface_hub
+import pytest
+import yaml
+from huggingface_hub import constants, errors
+
+import diffmia.models.hub as hub
+from diffmia.cli import main
+from diffmia.config import load_config
+from diffmia.datasets.base import SourceFile
+from diffmia.errors import DiffmiaError
+from diffmia.models.diffusers_ddpm import DiffusersDDPM
+from diffmia.models.fetch import fetch_files, fetch_target, plan
+from diffmia.models.published import published_models
+from diffmia.models.uvit import UViTCheckpoint
+
+REPO, REVISION = "someone/ddpm-tiny", "0123456789abcdef0123456789abcdef01234567"
+GOOGLE = "google/ddpm-cifar10-32"
+WEIGHTS = b"weights " * 1000
+FILES = {
+    "config.json": b'{"in_channels": 3}',
+    "diffusion_pytorch_model.safetensors": WEIGHTS,
+    "scheduler_config.json": b'{"beta_start": 0.0001}',
+}
+PIPELINE = dict(zip(hub.PIPELINE, FILES.values(), strict=True))
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers as the hub does: a small file has a git hash for its tag, a large one its SHA-256."""
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        self.server.requests.append((self.command, self.path))
+        prefix = f"/{REPO}/resolve/{REVISION}/"
+        content = self.server.files.get(self.path.removeprefix(prefix)) if self.path.startswith(prefix) else None
+        if content is None:
+            self.send_response(404)
+            self.send_header("X-Error-Code", "EntryNotFound" if self.path.startswith(prefix) else "RepoNotFound")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        large = self.path.endswith(".safetensors")
+        tag = self.server.tag or hashlib.sha256(content).hexdigest() if large else hashlib.sha1(content).hexdigest()
+        self.send_response(200)
+        self.send_header("ETag", f'"{tag}"')
+        self.send_header("X-Repo-Commit", REVISION)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server():
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
+        server.files, server.tag, server.requests = dict(FILES), None, []
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def files_sent(server):
+    """Names of the files whose content was asked for; the client has errands of its own too."""
+    prefix = f"/{REPO}/resolve/{REVISION}/"
+    return sorted(p.removeprefix(prefix) for command, p in server.requests if command == "GET" and "/resolve/" in p)
+
+
+CONFIG = {
+    "run": {"targets": ["mine"], "attacks": ["naive"]},
+    "datasets": {"digits": {"source": "digits"}},
+    "splits": {"digits": {"dataset": "digits", "method": "random", "members": 10}},
+    "targets": {"mine": {"family": "diffusers_ddpm", "split": "digits", "repo": REPO, "revision": REVISION}},
+    "attacks": {"naive": {"family": "residual", "label": "NA", "start": "gaussian", "t": 350, "norm": 2}},
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def environment(folder, server):
+    return {
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(folder / "hf"),
+        "DIFFMIA_CACHE": str(folder / "cache"),
+        "NO_PROXY": "127.0.0.1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+
+
+def call(folder, server, *arguments, **variables):
+    """`diffmia fetch` as a process, whose hub is `server`: status, output, errors."""
+    done = subprocess.run(
+        [sys.executable, "-m", "diffmia.cli", "fetch", *arguments],
+        cwd=folder,
+        env=os.environ | environment(folder, server) | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def fetch(folder, server, monkeypatch, capsys):
+    """`diffmia fetch` in this process, whose hub is `server`: status and errors."""
+    for name, value in environment(folder, server).items():
+        monkeypatch.setenv(name, value)
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(folder / "hf" / "hub"))
+
+    def fetch():
+        return main(["fetch"]), capsys.readouterr().err
+
+    return fetch
+
+
+def test_a_pipeline_is_fetched_once_and_then_comes_from_the_cache(folder, server):
+    status, said, failed = call(folder, server, "mine")
+    assert status == 0, failed
+    assert f"{len(WEIGHTS):,} bytes, sha256 {hashlib.sha256(WEIGHTS).hexdigest()}" in said
+    assert files_sent(server) == sorted(FILES)
+    [record] = (folder / "cache" / "hub").iterdir()
+    assert json.loads(record.read_text())[hub.PIPELINE[1]] == hashlib.sha256(WEIGHTS).hexdigest()
+
+    server.requests.clear()
+    status, said, failed = call(folder, server, HF_HUB_OFFLINE="1")
+    assert status == 0, failed
+    assert "present     yes" in said
+    assert server.requests == []
+
+
+def test_a_pipeline_in_sub_folders_is_fetched_too(folder, server, fetch):
+    server.files = dict(PIPELINE)
+    status, said = fetch()
+    assert status == 0, said
+    assert files_sent(server) == sorted(PIPELINE)
+    server.requests.clear()
+    assert fetch()[0] == 0
+    assert server.requests == []
+
+
+def test_offline_it_says_what_would_have_been_downloaded(folder, server, fetch, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    status, said = fetch()
+    assert status == 1
+    [sentence] = said.splitlines()
+    assert sentence.startswith(
+        "diffmia: target 'mine': HF_HUB_OFFLINE is set, and unet/config.json of someone/ddpm-tiny"
+    )
+    assert f"at revision {REVISION} is not in the cache {folder / 'hf' / 'hub'}" in sentence
+    assert f"/{REPO}/resolve/{REVISION}/unet/config.json would have been downloaded" in sentence
+    assert server.requests == []
+
+
+def test_a_hub_that_cannot_be_reached_is_one_sentence(fetch, monkeypatch):
+    def unreachable(*args, **kwargs):
+        raise errors.LocalEntryNotFoundError("what the client says where there is no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", unreachable)
+    status, said = fetch()
+    assert status == 1
+    [sentence] = said.splitlines()
+    assert "the hub cannot be reached, and unet/config.json of someone/ddpm-tiny" in sentence
+
+
+def test_weights_that_are_not_the_hubs_are_refused(folder, server, fetch):
+    server.tag = "0" * 64
+    status, said = fetch()
+    assert status == 1
+    assert f"came with SHA-256 {hashlib.sha256(WEIGHTS).hexdigest()} and not {'0' * 64}, as the hub says" in said
+    assert not list((folder / "hf").rglob("0" * 64))
+
+
+def test_a_repository_with_a_pickle_alone_is_refused(folder, server, fetch):
+    del server.files["diffusion_pytorch_model.safetensors"]
+    server.files["diffusion_pytorch_model.bin"] = WEIGHTS
+    status, said = fetch()
+    assert status == 1
+    assert "has no diffusion_pytorch_model.safetensors at revision" in said
+    assert "only safetensors are read, as a pickle could run code" in said
+    assert not any(path.endswith(".bin") for _, path in server.requests)
+
+
+def test_a_repository_that_is_not_there_is_one_sentence(folder, server, fetch):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["targets"]["mine"]["repo"] = "someone/else"
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    status, said = fetch()
+    assert status == 1
+    assert "there is no repository someone/else on the hub" in said
+    assert "Traceback" not in said
+
+
+def test_dry_run_says_all_of_the_register_and_asks_no_network(folder, capsys, monkeypatch):
+    monkeypatch.setattr(hub, "_download", None)
+    (folder / "weights.pth").write_bytes(WEIGHTS)
+    uvit = {"family": "uvit_checkpoint", "split": "digits", "checkpoint": "weights.pth"}
+    google = {"family": "diffusers_ddpm", "split": "digits", "repo": GOOGLE}
+    targets = CONFIG["targets"] | {"google": google, "uvit": uvit | {"origin": "baofff/uvit-cifar10-small"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"targets": targets}))
+    assert main(["fetch", "google", "uvit", "--dry-run"]) == 0
+    google, uvit = capsys.readouterr().out.split("uvit\n")
+    known = published_models()[GOOGLE]
+    for said in (f"revision    {known.revision}", "size        143 MB", "licence     Apache 2.0", "split       digits"):
+        assert said in google
+    assert f"from        https://huggingface.co/{GOOGLE}" in google
+    assert "sha256      not known: what comes first is recorded" in google
+    assert "trained on  all 50,000 training images of CIFAR-10" in google
+    assert "from        https://drive.google.com" in uvit
+    assert "size        not known" in uvit
+    assert "kept in     weights.pth" in uvit
+    assert "present     yes" in uvit
+
+
+@pytest.mark.parametrize(
+    ("targets", "said"),
+    [
+        (["nine"], "target 'nine' is not defined; did you mean 'mine'? Imported targets: mine"),
+        (["trained"], "target 'trained' is trained here. Imported targets: mine"),
+    ],
+)
+def test_other_targets_are_refused(folder, capsys, targets, said):
+    trained = {"family": "ddpm_unet", "split": "digits", "model": {"channels": [32]}, "training": {"epochs": 1}}
+    targets_of_all = CONFIG["targets"] | {"trained": trained}
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"targets": targets_of_all}))
+    assert main(["fetch", *targets]) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_without_a_config_it_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["fetch"]) == 1
+    assert (
+        "cannot read config.yaml: No such file or directory; run it in the project's folder" in capsys.readouterr().err
+    )
+
+
+def test_what_comes_later_is_compared_with_what_came_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFMIA_CACHE", str(tmp_path / "cache"))
+    for name, content in PIPELINE.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.setattr(hub, "_download", lambda repo, revision, name: tmp_path / name)
+    first = hub.fetch_pipeline(REPO, REVISION)
+    assert hub.fetch_pipeline(REPO, REVISION) == first
+    assert [file.name for file in first] == list(hub.PIPELINE)
+    (tmp_path / hub.PIPELINE[1]).write_bytes(WEIGHTS[::-1])
+    with pytest.raises(DiffmiaError, match=rf"had SHA-256 {first[1].sha256} when it was first downloaded"):
+        hub.fetch_pipeline(REPO, REVISION)
+    hub.fetch_pipeline(REPO, "f" * 40)  # another commit may be other
+
+
+def checkpoint(path, **settings):
+    return UViTCheckpoint(family="uvit_checkpoint", split="digits", checkpoint=str(path), **settings)
+
+
+def test_a_declared_checksum_is_demanded(tmp_path):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(WEIGHTS)
+    right = hashlib.sha256(WEIGHTS).hexdigest()
+    fetch_target(checkpoint(path, sha256=right), tmp_path / "source.json")
+    receipt = json.loads((tmp_path / "source.json").read_text())
+    assert [SourceFile(**file).sha256 for file in receipt["files"]] == [right]
+    with pytest.raises(DiffmiaError, match=f"weights.pth has sha256 {right} and {'0' * 64} is expected"):
+        fetch_target(checkpoint(path, sha256="0" * 64), tmp_path / "other.json")
+    assert not (tmp_path / "other.json").exists()
+
+
+def test_a_file_that_is_only_had_by_hand_says_where(tmp_path):
+    spec = checkpoint(tmp_path / "weights.pth", origin="baofff/uvit-cifar10-small")
+    assert plan(spec)["present"] == f"no: {tmp_path / 'weights.pth'}"
+    with pytest.raises(DiffmiaError, match=r"weights.pth is not there, .*; get it from https://drive.google.com"):
+        fetch_files(spec)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, "give either folder, for a local pipeline, or repo"),
+        ({"folder": "a", "repo": GOOGLE}, "give either folder, for a local pipeline, or repo"),
+        ({"folder": "a", "revision": REVISION}, "revision is a commit of repo, which is not given"),
+        ({"repo": REPO}, "revision is not given and the register has none of someone/ddpm-tiny"),
+        ({"repo": REPO, "revision": "main"}, "revision"),
+        ({"repo": "ddpm"}, "repo"),
+        (
+            {"folder": "a", "origin": "google/ddpm"},
+            "'google/ddpm' is not in the register, which has google/ddpm-cifar10-32",
+        ),
+    ],
+)
+def test_a_target_says_where_it_is_from(settings, said):
+    target = {"family": "diffusers_ddpm", "split": "digits", **settings}
+    with pytest.raises(DiffmiaError, match=f"(?s)targets.mine.*{said}"):
+        load_config(CONFIG | {"targets": {"mine": target}})
+
+
+def test_a_registered_repository_has_its_revision_from_the_register():
+    spec = DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=GOOGLE)
+    assert spec.commit == published_models()[GOOGLE].revision
+    assert DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=GOOGLE, revision=REVISION).commit == REVISION
