@@ -69,11 +69,27 @@ def test_every_platform_takes_every_preset(shipped, platform, preset):
     )
 
 
+# what makes each of them large; the rest follows from it
+PAPERS = {
+    "cifar10": {"train_target": 1, "ask_shard": 4 * 8, "learn_attack": 6, "plot_figure": 15},
+    "pia_paper": {"train_target": 2 * 3, "transfer_thresholds": 3, "plot_figure": 16},
+    "paper": {"download_dataset": 4, "train_target": 4, "fetch_target": 1, "import_target": 1, "plot_figure": 37},
+}
+
+
+@pytest.mark.parametrize("preset", PAPERS)
+def test_the_papers_are_planned_at_their_size(shipped, preset):
+    (shipped.folder / "data/lsun/cat").mkdir(parents=True, exist_ok=True)  # what nobody can download
+    (shipped.folder / "cifar10_uvit_small.pth").touch()
+    plan = shipped.plan("--profile", "profiles/slurm", "--workflow-profile", f"profiles/{preset}")
+    assert PAPERS[preset].items() <= plan.items()
+
+
 def profile(name: str) -> dict:
     return yaml.safe_load((REPOSITORY / "profiles" / name / "profile.v9+.yaml").read_text())
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", [*PRESETS, *PAPERS])
 def test_a_preset_leaves_to_the_platform_what_a_platform_decides(preset):
     decided = set().union(*map(profile, PLATFORMS))
     assert not decided & set(profile(preset))
@@ -146,7 +162,7 @@ def test_the_paper_target_is_planned_from_the_official_archive(shipped, tmp_path
     overrides = tmp_path / "paper.yaml"
     overrides.write_text("run: {name: cifar, targets: [ddpm_cifar10]}\n")
     plan = shipped.plan("--configfile", str(overrides))
-    assert plan["ask_shard"] == 2 * 4
+    assert plan["ask_shard"] == 4 * (6 + 1 + 1)  # residuals at six epochs, gradients and Jacobians
     assert plan["learn_attack"] == 9  # it has no shadow targets: one attack is left out
 
 
