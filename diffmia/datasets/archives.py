@@ -112,16 +112,14 @@ class _Zip:
 
 
 class _Bounded:
-    """A decompressed stream that ends with an error where it goes on beyond `limit`, or is asked to."""
+    """A decompressed stream that raises an error where it is asked for more than a chunk beyond `limit`."""
 
     def __init__(self, stream: BinaryIO, path: str | Path, limit: int) -> None:
         self.stream, self.path, self.limit = stream, path, limit
 
     def read(self, size: int) -> bytes:
-        self._require(self.tell() + size - _CHUNK)  # more than a chunk beyond is not even tried
-        content = self.stream.read(size)
-        self._require(self.tell())
-        return content
+        self._require(self.tell() + size - _CHUNK)  # the last chunk may be asked for whole, whatever is left of it
+        return self.stream.read(size)
 
     def seek(self, position: int) -> int:
         self._require(position)

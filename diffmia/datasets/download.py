@@ -89,14 +89,12 @@ def _fetched(url: str, part: Path, checksum: str, size: int | None) -> bool:
     What was there before may be the start of another file, of a mirror's for one: then it is left, and all is asked
     for.
     """
-    for anew in (False, True) if part.exists() else (True,):
+    for _ in range(2 if part.exists() else 1):
         try:
             _transfer(url, part, size)
         except _TooLong:
             part.unlink()
-            if anew:
-                raise
-            continue
+            raise
         if has_checksum(part, checksum):
             return True
         part.unlink()

@@ -133,6 +133,14 @@ def behind_the_end(path):
     return path
 
 
+def in_a_header(path):
+    """A member that is said to have a terabyte; to skip it would be to decompress all that follows."""
+    header = tarfile.TarInfo("data.bin")
+    header.size = 2**40
+    path.write_bytes(gzip.compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+    return path
+
+
 def in_a_zip(path):
     return write_zip(path, {"data.bin": bytes(BOMB)})
 
@@ -141,7 +149,7 @@ def in_many_of_a_zip(path):
     return write_zip(path, {f"{number}.bin": bytes(2**20) for number in range(8)})
 
 
-@pytest.mark.parametrize("bomb", [in_a_member, in_a_long_name, behind_the_end, in_a_zip, in_many_of_a_zip])
+@pytest.mark.parametrize("bomb", [in_a_member, in_a_long_name, in_a_header, behind_the_end, in_a_zip, in_many_of_a_zip])
 def test_an_archive_that_expands_over_its_limit_is_refused_before_memory_is_filled(tmp_path, bomb):
     path = bomb(tmp_path / "some.archive")
     assert path.stat().st_size < 200_000
