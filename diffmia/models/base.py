@@ -145,6 +145,11 @@ class ImportedTarget(TargetSpec):
         """What the register says of it."""
         return published_models().get(self.origin)
 
+    @property
+    def published_name(self) -> str | None:
+        """What it is called wherever its files lie, None if it has no such name."""
+        return self.origin
+
     @abstractmethod
     def inputs(self) -> list[str]:
         """Local files the model is read from, which the workflow depends on; none if it is downloaded."""

@@ -54,6 +54,11 @@ class DiffusersDDPM(ImportedTarget):
         return published_models().get(self.origin or self.repo)
 
     @property
+    def published_name(self) -> str | None:
+        """See `ImportedTarget.published_name`; another commit is another model."""
+        return self.origin if self.repo is None else f"{self.repo}@{self.commit}"
+
+    @property
     def place(self) -> str:
         """What errors call it."""
         return self.folder or self.repo

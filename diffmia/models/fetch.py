@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from diffmia.atomic import atomic_path
 from diffmia.datasets.base import SourceFile
+from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
 from diffmia.models.receipts import write_receipt
@@ -29,6 +32,8 @@ def fetch_target(spec: ImportedTarget, receipt: str | Path) -> None:
 def fetch_files(spec: ImportedTarget) -> list[SourceFile]:
     """The target's files, present, the weights with the checksum that the config or the register has of them.
 
+    Where neither has one, a published model's files have to be those that were fetched first on this machine.
+
     Raises
     ------
     DiffmiaError
@@ -36,12 +41,28 @@ def fetch_files(spec: ImportedTarget) -> list[SourceFile]:
     """
     files = spec.fetch()
     weights, expected = weights_of(files), expected_checksum(spec)
+    if expected is None and spec.published_name is not None:
+        _compare_with_the_first(spec.published_name, files)
     if expected is not None and weights.sha256 != expected:
         raise DiffmiaError(
             f"{weights.path} has sha256 {weights.sha256} and {expected} is expected: it is not the right file or not a "
             "whole copy of it; replace it or correct the target's `sha256:`"
         )
     return files
+
+
+def _compare_with_the_first(name: str, files: list[SourceFile]) -> None:
+    found = {file.name if file.name.endswith(".json") else "weights": file.sha256 for file in files}
+    record = cache_folder() / "first" / f"{name.replace('/', '--')}.json"
+    if not record.exists():
+        with atomic_path(record) as scratch:
+            scratch.write_text(json.dumps(found, indent=2) + "\n")
+    for what, first in json.loads(record.read_text()).items():
+        if found.get(what) != first:
+            raise DiffmiaError(
+                f"{what} of {name} had SHA-256 {first} when it was first fetched and has {found.get(what)} now; if the "
+                f"new one is right, delete {record}"
+            )
 
 
 def weights_of(files: Iterable[SourceFile]) -> SourceFile:
@@ -58,10 +79,11 @@ def plan(spec: ImportedTarget) -> dict[str, str]:
     """What fetching a target would do, said without asking a network."""
     known, missing = spec.published, spec.missing()
     megabytes = known and known.megabytes
+    unchecked = "what comes first is recorded, and compared with later" if spec.published_name else "any is taken"
     return {
         **spec.whereabouts(),
         "size": f"{megabytes:g} MB" if megabytes else NOT_KNOWN,
-        "sha256": expected_checksum(spec) or f"{NOT_KNOWN}: what comes first is recorded, and compared with later",
+        "sha256": expected_checksum(spec) or f"{NOT_KNOWN}: {unchecked}",
         "licence": known.licence if known else NOT_KNOWN,
         "trained on": known.trained_on if known else NOT_KNOWN,
         "split": spec.split,

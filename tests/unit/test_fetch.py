@@ -146,8 +146,8 @@ def test_a_pipeline_is_fetched_once_and_then_comes_from_the_cache(folder, server
     assert status == 0, failed
     assert f"{len(WEIGHTS):,} bytes, sha256 {hashlib.sha256(WEIGHTS).hexdigest()}" in said
     assert files_sent(server) == sorted(FILES)
-    [record] = (folder / "cache" / "hub").iterdir()
-    assert json.loads(record.read_text())[hub.PIPELINE[1]] == hashlib.sha256(WEIGHTS).hexdigest()
+    [record] = (folder / "cache" / "first").iterdir()
+    assert json.loads(record.read_text())["weights"] == hashlib.sha256(WEIGHTS).hexdigest()
 
     server.requests.clear()
     status, said, failed = call(folder, server, HF_HUB_OFFLINE="1")
@@ -262,19 +262,36 @@ def test_without_a_config_it_says_so(tmp_path, monkeypatch, capsys):
     )
 
 
-def test_what_comes_later_is_compared_with_what_came_first(tmp_path, monkeypatch):
+def test_what_comes_later_from_the_hub_is_compared_with_what_came_first(tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFMIA_CACHE", str(tmp_path / "cache"))
     for name, content in PIPELINE.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     monkeypatch.setattr(hub, "_download", lambda repo, revision, name: tmp_path / name)
-    first = hub.fetch_pipeline(REPO, REVISION)
-    assert hub.fetch_pipeline(REPO, REVISION) == first
+    spec = DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=REPO, revision=REVISION)
+    first = fetch_files(spec)
+    assert fetch_files(spec) == first
     assert [file.name for file in first] == list(hub.PIPELINE)
-    (tmp_path / hub.PIPELINE[1]).write_bytes(WEIGHTS[::-1])
-    with pytest.raises(DiffmiaError, match=rf"had SHA-256 {first[1].sha256} when it was first downloaded"):
-        hub.fetch_pipeline(REPO, REVISION)
-    hub.fetch_pipeline(REPO, "f" * 40)  # another commit may be other
+    (tmp_path / hub.PIPELINE[0]).write_bytes(b"{}")
+    with pytest.raises(DiffmiaError, match=rf"unet/config.json of {REPO}@{REVISION} had SHA-256 {first[0].sha256}"):
+        fetch_files(spec)
+    fetch_files(spec.model_copy(update={"revision": "f" * 40}))  # another commit may be other
+
+
+def test_what_is_had_by_hand_is_compared_with_what_came_first(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFMIA_CACHE", str(tmp_path / "cache"))
+    first, renamed = tmp_path / "weights.pth", tmp_path / "renamed.pth"
+    first.write_bytes(WEIGHTS)
+    renamed.write_bytes(WEIGHTS)
+    known = {"origin": "baofff/uvit-cifar10-small"}
+    fetch_files(checkpoint(first, **known))
+    fetch_files(checkpoint(renamed, **known))
+    renamed.write_bytes(WEIGHTS[::-1])
+    with pytest.raises(DiffmiaError, match=r"weights of baofff/uvit-cifar10-small had SHA-256 .* when it was first"):
+        fetch_files(checkpoint(renamed, **known))
+    fetch_files(checkpoint(renamed, sha256=hashlib.sha256(WEIGHTS[::-1]).hexdigest(), **known))  # declared to be right
+    fetch_files(checkpoint(renamed))  # nobody's published model
+    assert plan(checkpoint(renamed))["sha256"] == "not known: any is taken"
 
 
 def checkpoint(path, **settings):

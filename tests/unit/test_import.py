@@ -21,8 +21,9 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def elsewhere(tiny_target, tiny_unet, tmp_path):
+def elsewhere(tiny_target, tiny_unet, tmp_path, monkeypatch):
     """A pipeline's folder, and the manifest of the split of its model."""
+    monkeypatch.setenv("DIFFMIA_CACHE", str(tmp_path / "cache"))
     tiny_target.save(tiny_unet, tmp_path / "elsewhere")
     (tmp_path / "split.json").write_text(json.dumps(SPLIT))
     return tmp_path
