@@ -114,36 +114,29 @@ def test_a_change_of_code_reruns_what_it_decides_and_a_comment_does_not(project)
     assert plan == {"evaluate_scores": 1, "aggregate_metrics": 1, "aggregate_cost": 1}
 
 
-def test_what_failed_is_in_the_tables_by_its_kind_and_is_made_by_the_next_run(project):
-    def add(config):
-        config["attacks"]["secmi_nns"]["labelled_fraction"] = 0.001
-        config["run"]["attacks"] = [*config["run"]["attacks"], "secmi_nns"]
-        config["run"]["tables"] = [*config["run"]["tables"], "table6"]
+def test_what_failed_is_in_the_tables_by_its_kind_and_is_made_by_the_next_run(fresh):
+    def diverge(config):
+        config["targets"][TARGET]["training"] |= {"learning_rate": 1e30, "gradient_clip": None}
+        config["run"] |= {"attacks": ["naive", "blind_statistics"], "tables": ["table1"]}
 
-    change(project, add)
-    failed = project.snakemake("tables", "--keep-going")
+    change(fresh, diverge)
+    failed = fresh.snakemake("tables", "--keep-going")
     assert failed.returncode != 0
-    reason = "not applicable: 0 of 256 members would be labelled and as many of 512 auxiliary samples; set"
-    assert (
-        f"lack 1 of the 4 cells (target, seed, attack) of this run:\n  secmi_nns on {TARGET}, seed 0\n    {reason}"
-        in (failed.stdout)
-    )
-    assert not (project.folder / f"results/scores/{TARGET}/seed0/secmi_nns.parquet").exists()
+    lacking = f"lack 1 of the 2 cells (target, seed, attack) of this run:\n  naive on {TARGET}, seed 0\n"
+    assert f"{lacking}    failed: train_target {TARGET} 0: the training loss is " in failed.stdout
+    assert not (fresh.folder / "results/tables").exists()
 
-    partial = ("tables", "--config", "run={partial: true}")
-    assert project.plan(*partial) == {"aggregate_metrics": 1, "render_tables": 1}  # the others are judged already
-    done = project.snakemake(*partial)
+    done = fresh.snakemake("tables", "--config", "run={partial: true}")
     assert done.returncode == 0, done.stdout
-    table = (project.folder / "results/tables/table6.md").read_text()
-    assert re.search(r"\| SecMI-NNs +\| grey +\| labelled 20 %|\| SecMI-NNs ", table)
-    assert "not applicable |" in table
-    assert f"not applicable: no scores of SecMI-NNs on {TARGET}, seed 0: 0 of 256 members would be labelled" in table
-    assert project.plan(*partial) == {}
+    table = (fresh.folder / "results/tables/table1.md").read_text()
+    assert re.search(r"^\| NA .*\| +failed \| +failed \|$", table, re.MULTILINE)
+    assert f"- failed: no scores of NA on {TARGET}, seed 0: train_target {TARGET} 0: the training loss is " in table
+    judged = (fresh.folder / "results/metrics.csv").read_text()
+    assert ",blind_statistics,base,,,auc," in judged
 
-    # nothing of it is taken for a result: the next run does the attack, and all that shows it, again
-    assert project.plan("tables") == dict.fromkeys(
-        ["learn_attack", "evaluate_scores", "aggregate_metrics", "render_tables"], 1
-    )
+    # nothing of it is taken for a result: the next run does what failed, and all that shows it, again
+    last = ("aggregate_metrics", "evaluate_scores", "render_tables")
+    assert fresh.plan("tables") == dict.fromkeys(("train_target", "ask_target", "score_attacks", *last), 1)
 
 
 def test_the_same_seed_gives_the_same_metrics(finished, fresh):
