@@ -10,7 +10,7 @@ import yaml
 
 from diffmia import jobs, training_version
 from diffmia.attacks.learned import LearnedAttack
-from diffmia.config import load_config
+from diffmia.config import Config, load_config
 from diffmia.models.base import TrainedTarget
 from diffmia.seeds import CHILDREN, child_seed
 
@@ -334,3 +334,22 @@ class TestSeeds:
         # scores follow from the residuals, which are a file of the seed
         same = {name for name in first if first[name] == second[name]}
         assert {name.split()[0] for name in same} == {"dataset", "score"}
+
+
+def test_the_work_of_planning_grows_as_the_jobs_do(monkeypatch):
+    lack = Config.lack
+
+    def asked(copies):
+        targets = {f"copy{number}": SHIPPED["targets"]["ddpm_digits_smoke"] for number in range(copies)}
+        config = load_config(SHIPPED | {"targets": targets, "run": SHIPPED["run"] | {"targets": list(targets)}})
+        calls = []
+        with monkeypatch.context() as patch:
+            patch.setattr(Config, "lack", lambda self, *pair: calls.append(pair) or lack(self, *pair))
+            for target in config.targets:
+                jobs.evaluation_job(config, target, 0)
+                jobs.pass_job(config, "ask_target", "gradients", target, 0)
+                jobs.pass_job(config, "ask_target", "residuals", target, 0)
+            jobs.tables_job(config)
+        return len(calls)
+
+    assert 0 < asked(6) == 3 * asked(2)
