@@ -84,8 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
                 SCHEMA_PATH.write_text(json_schema())
             case "data":
                 from diffmia import inventory
+                from diffmia.config import read_config
 
-                datasets = inventory.defined_datasets()
+                datasets = read_config().datasets
                 if chosen.action == "list":
                     print(inventory.listing(datasets))
                     return 0

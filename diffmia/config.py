@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError, field_validator
 
 import diffmia.attacks
@@ -261,6 +262,23 @@ def load_config(raw: dict[str, Any]) -> Config:
     config = config.model_copy(update={"targets": with_relatives(config.targets)})
     _check_run(config)
     return config
+
+
+def read_config(path: Path = Path("config.yaml")) -> Config:
+    """The configuration of this folder, for commands that run no workflow.
+
+    Raises
+    ------
+    DiffmiaError
+        If there is no such file, or it is no valid configuration.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DiffmiaError(f"cannot read {path}: {error.strerror}; run it in the project's folder") from error
+    except yaml.YAMLError as error:
+        raise DiffmiaError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    return load_config(raw or {})
 
 
 def json_schema() -> str:

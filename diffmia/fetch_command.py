@@ -5,16 +5,11 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import yaml
-
-from diffmia.config import Config, load_config
+from diffmia.config import Config, read_config
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
 from diffmia.models.fetch import fetch_files, plan, weights_of
-
-CONFIG = Path("config.yaml")
 
 
 def fetch_command(targets: Sequence[str], dry_run: bool) -> int:
@@ -27,7 +22,7 @@ def fetch_command(targets: Sequence[str], dry_run: bool) -> int:
     DiffmiaError
         If there is no readable config.yaml in this folder, or a target is not an imported one of it.
     """
-    config, failed = _config(), False
+    config, failed = read_config(), False
     for id_ in _chosen(config, targets):
         spec = config.targets[id_]
         print(id_)
@@ -42,15 +37,6 @@ def fetch_command(targets: Sequence[str], dry_run: bool) -> int:
             else:
                 print(f"  {'fetched':<10}  {weights.path}, {weights.bytes:,} bytes, sha256 {weights.sha256}")
     return int(failed)
-
-
-def _config() -> Config:
-    try:
-        return load_config(yaml.safe_load(CONFIG.read_text()))
-    except OSError as error:
-        raise DiffmiaError(f"cannot read {CONFIG}: {error.strerror}; run it in the project's folder") from error
-    except yaml.YAMLError as error:
-        raise DiffmiaError(f"{CONFIG} is no YAML: {' '.join(str(error).split())}") from error
 
 
 def _chosen(config: Config, targets: Sequence[str]) -> list[str]:

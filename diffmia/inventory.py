@@ -8,16 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-import yaml
 from tabulate import tabulate
 
-from diffmia.config import load_config
 from diffmia.datasets.base import DatasetSpec, Download
 from diffmia.datasets.download import cache_folder, has_checksum
-from diffmia.datasets.prepare import changes_since, prepared_hash
+from diffmia.datasets.prepare import prepared_hash
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import changes_since
 
-CONFIG = Path("config.yaml")
 PREPARED = Path("results/datasets")
 _WIDTHS = {"what": 32, "licence": 28}  # characters, beyond which a cell goes on in the next line
 
@@ -28,23 +26,6 @@ class Finding:
 
     sentence: str
     problem: bool = False
-
-
-def defined_datasets(path: Path = CONFIG) -> dict[str, DatasetSpec]:
-    """The datasets of a config file, by id.
-
-    Raises
-    ------
-    DiffmiaError
-        If there is no such file, or it is no valid configuration.
-    """
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DiffmiaError(f"cannot read {path}: {error.strerror}; run in the folder of the workflow") from error
-    except yaml.YAMLError as error:
-        raise DiffmiaError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    return load_config(raw or {}).datasets
 
 
 def listing(datasets: dict[str, DatasetSpec]) -> str:
@@ -94,7 +75,7 @@ def verify(datasets: dict[str, DatasetSpec], ids: Iterable[str]) -> Iterator[Fin
     named = list(ids)
     for id_ in named:
         if id_ not in datasets:
-            raise DiffmiaError(f"dataset '{id_}' is not defined in {CONFIG}. Defined: {', '.join(datasets)}")
+            raise DiffmiaError(f"dataset '{id_}' is not defined. Defined: {', '.join(datasets)}")
     for id_ in named or datasets:
         findings = list(_findings(id_, datasets[id_]))
         yield from findings or [Finding(f"{id_}: absent, so that there is nothing to verify", problem=bool(named))]

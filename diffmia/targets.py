@@ -12,7 +12,7 @@ from diffmia.atomic import atomic_path
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget, TargetSpec
-from diffmia.models.receipts import files_of
+from diffmia.receipts import files_of
 from diffmia.splits import ROLES
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,9 +13,10 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from diffmia.atomic import atomic_path
-from diffmia.datasets.base import DatasetSpec, ImageStream, SourceFile
+from diffmia.datasets.base import DatasetSpec, ImageStream
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import files_of, write_receipt
 
 SAMPLES_SCHEMA = pa.schema(
     [
@@ -39,9 +39,7 @@ def download_dataset(spec: DatasetSpec, receipt_path: str | Path) -> None:
     DiffmiaError
         If a file is absent, cannot be downloaded, or is not the one expected.
     """
-    files = spec.fetch(cache_folder())
-    with atomic_path(receipt_path) as scratch:
-        _write_json(scratch, {**_about(spec), "files": [asdict(file) for file in files]})
+    write_receipt(receipt_path, spec.fetch(cache_folder()), **_about(spec))
 
 
 def prepare_dataset(
@@ -73,9 +71,7 @@ def prepare_dataset(
     DiffmiaError
         If a file of the receipt is gone, changed or not what the dataset is made of, or the disk is full.
     """
-    for change in changes_since(receipt_path):
-        raise DiffmiaError(change)
-    files = _listed(receipt_path)
+    files = files_of(receipt_path)
     stream = spec.open(files)
     with atomic_path(images_path) as images:  # nested, so that a full disk is reported with the file that met it
         about_samples, dataset_hash = _write_images(stream, images, spec.source)
@@ -101,19 +97,6 @@ def _about(spec: DatasetSpec) -> dict[str, str]:
 
 def _write_json(path: Path, content: dict) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n")
-
-
-def changes_since(receipt_path: str | Path) -> Iterator[str]:
-    """A sentence on each file of a receipt that is gone, or no longer what it was."""
-    for file in _listed(receipt_path):
-        if not Path(file.path).is_file():
-            yield f"{file.path} is gone since it was downloaded; delete {receipt_path} and run again"
-        elif SourceFile.of(file.path).sha256 != file.sha256:
-            yield f"{file.path} has changed since it was downloaded; delete {receipt_path} and run again"
-
-
-def _listed(receipt_path: str | Path) -> list[SourceFile]:
-    return [SourceFile(**entry) for entry in json.loads(Path(receipt_path).read_text())["files"]]
 
 
 def _write_images(stream: ImageStream, path: Path, name: str) -> tuple[AboutSamples, str]:

@@ -11,7 +11,7 @@ from diffmia.datasets.base import SourceFile
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
-from diffmia.models.receipts import write_receipt
+from diffmia.receipts import write_receipt
 
 NOT_KNOWN = "not known"
 

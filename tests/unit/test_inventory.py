@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from diffmia.cli import main
+from diffmia.config import read_config
 from diffmia.datasets.base import Download
 from diffmia.datasets.cifar10 import Cifar10
 from diffmia.datasets.prepare import download_dataset, prepare_dataset
-from diffmia.inventory import defined_datasets
 from tests.unit.prepared import OUTPUTS, copy_of, encoded, write_tar, write_tree
 
 SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
@@ -47,7 +47,7 @@ def download(folder):
 
 
 def prepare(id_):
-    spec, place = defined_datasets()[id_], Path("results/datasets") / id_
+    spec, place = read_config().datasets[id_], Path("results/datasets") / id_
     download_dataset(spec, place / "source.json")
     prepare_dataset(spec, place / "source.json", *(place / name for name in OUTPUTS))
 
@@ -184,7 +184,7 @@ def test_a_dataset_that_is_named_has_to_be_there(folder, capsys):
 def test_an_unknown_id_is_refused(folder, capsys):
     status, right, [problem] = verified(capsys, "digits", "lwf")
     assert (status, right) == (1, [])
-    assert problem.startswith("diffmia: dataset 'lwf' is not defined in config.yaml. Defined: digits, cifar10, ")
+    assert problem.startswith("diffmia: dataset 'lwf' is not defined. Defined: digits, cifar10, ")
 
 
 @pytest.mark.parametrize(
