@@ -44,7 +44,7 @@ def notes(metrics: pd.DataFrame, config: Config, attacks: Iterable[str], cells: 
     ]
     attacks = list(attacks)
     return [
-        *(numbers if len(metrics) else []),
+        *(numbers if metrics["value"].notna().any() else []),
         *_marks(metrics, config, attacks, cells),
         *missing_notes(metrics, config),
         *flag_notes(metrics),
