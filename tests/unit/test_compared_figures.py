@@ -147,9 +147,9 @@ def test_a_variant_s_own_timestep_is_read(tmp_path):
     [
         ("roc", {"ddpm_digits", "uvit_digits", "ddpm_cifar10", "uvit_cifar10"}),
         ("training_loss", {"ddpm_digits", "uvit_digits", "ddpm_cifar10"}),  # the last is taken in
-        ("residuals", {"ddpm_digits", "uvit_digits"}),
-        ("jacobian_norm", {"uvit_digits"}),
-        ("auc_over_epochs", {"ddpm_digits"}),  # of the U-ViT there are but the first and the last
+        ("residuals", {"ddpm_digits", "uvit_digits", "ddpm_cifar10"}),
+        ("jacobian_norm", {"uvit_digits", "ddpm_cifar10"}),
+        ("auc_over_epochs", {"ddpm_digits", "ddpm_cifar10"}),  # of the U-ViT there are but the first and the last
         ("auc_over_variants", {"ddpm_digits"}),
     ],
 )

@@ -116,7 +116,7 @@ def test_the_schema_judges_as_the_models_do(path, value, valid):
             "run.atacks",
             [],
             "unknown key 'atacks' in run; did you mean 'attacks'? "
-            "Accepted: name, targets, attacks, seeds, tables, figures",
+            "Accepted: name, targets, attacks, seeds, partial, tables, figures",
         ),
         (
             "targets.ddpm_digits.model.chanels",
