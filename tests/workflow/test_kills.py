@@ -17,7 +17,7 @@ TARGET = "ddpm_digits_smoke"
 WEIGHTS = f"results/targets/{TARGET}/seed0/unet/diffusion_pytorch_model.safetensors"
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> object:
+def wait_for(condition: Callable[[], object], seconds: float = 240) -> object:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -84,9 +84,11 @@ def test_killed_runs_go_on_and_end_with_the_same_results(fresh, finished):
     training_log = (fresh.folder / f"results/_logs/train_target/{TARGET}/seed0.log").read_text()
     assert "resuming after epoch" in training_log
 
-    # the residual job is killed; Snakemake says so and ends
+    # the residual job is killed on its way; Snakemake says so and ends
+    log = fresh.folder / f"results/_logs/ask_target/residuals/{TARGET}/seed0.log"
+    wait_for(lambda: log.exists() and "samples asked about" in log.read_text())
     kill(job)
-    assert run.wait(60) != 0
+    assert run.wait(240) != 0
     assert not (fresh.folder / f"results/residuals/{TARGET}/seed0.parquet").exists()
     said = (fresh.folder / "run.log").read_text()
     assert (
@@ -101,6 +103,6 @@ def test_killed_runs_go_on_and_end_with_the_same_results(fresh, finished):
 
     # and once more to the end: the same bytes as a run that nobody disturbed
     fresh.config = slow(fresh.config, batch_size=512)
-    assert fresh.start("residuals").wait(120) == 0, (fresh.folder / "run.log").read_text()
+    assert fresh.start("residuals").wait(240) == 0, (fresh.folder / "run.log").read_text()
     for path in (WEIGHTS, f"results/residuals/{TARGET}/seed0.parquet"):
         assert (fresh.folder / path).read_bytes() == (finished.folder / path).read_bytes(), path
