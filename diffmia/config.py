@@ -159,14 +159,18 @@ class Config(Spec):
         return copied
 
     def done_on(self, target: str, attacks: Iterable[str]) -> list[str]:
-        """Those of `attacks` that are done on `target`: all but if it names the ones that are.
+        """Those of `attacks` that are done on `target`: all, but if it names the ones that are, or they their targets.
 
         Blind baselines ask no model, so they are done on every target but those that are made from another one. Of a
         checkpoint only the residuals are asked for.
         """
         spec = self.targets[target]
+        like = spec.relative_of or target
         possible = [
-            attack for attack in attacks if spec.at_epoch is None or isinstance(self.attacks[attack], TableAttack)
+            attack
+            for attack in attacks
+            if (only := self.attacks[attack].targets) is None or like in only
+            if spec.at_epoch is None or isinstance(self.attacks[attack], TableAttack)
         ]
         blind = {attack for attack in possible if self.attacks[attack].access == "blind"}
         return [
@@ -203,6 +207,11 @@ class Config(Spec):
     def _has_thresholds(self, attack: str) -> bool:
         spec = self.attacks[attack]
         return spec.access != "blind" and spec.reading_of is None
+
+    def score_file(self, target: str, seed: int, attack: str) -> str:
+        """Where scores of an attack are: in one file for all that only read residuals, else in one of its own."""
+        name = ALL_RESIDUAL_ATTACKS if isinstance(self.attacks[attack], TableAttack) else attack
+        return f"results/scores/{target}/seed{seed}/{name}.parquet"
 
     def lack(self, target: str, attack: str) -> str | None:
         """What `target` would need for `attack` and has not, or None if it has all."""
@@ -316,6 +325,8 @@ def _check_definitions(config: Config) -> None:
             _known(where, paper, published)
             _known(f"{where}.{paper}", name, published[paper])
     for id_, attack in config.attacks.items():
+        for target in attack.targets or ():
+            _known(f"attacks.{id_}.targets", target, config.targets)
         if attack.reading_of is not None:
             _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
         if id_ == ALL_RESIDUAL_ATTACKS:

@@ -187,7 +187,7 @@ def _modules_of(specs: Iterable[AttackSpec]) -> list[str]:
 
 def _scored_by(spec: AttackSpec) -> dict[str, Any]:
     """All of an attack's settings but how it is shown; its timestep may be a target's own."""
-    return spec.model_dump(mode="json", exclude={"label", "reading_of", "t"})
+    return spec.model_dump(mode="json", exclude={"label", "reading_of", "targets", "t"})
 
 
 def learning_job(config: Config, target: str, attack: str, seed: int) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from diffmia.attacks.base import TableAttack
-from diffmia.config import ALL_RESIDUAL_ATTACKS, Config
+from diffmia.config import Config
 from diffmia.job_status import JobStatus, read_statuses
 from diffmia.jobs import learned_from
 
@@ -24,12 +23,6 @@ class Missing(NamedTuple):
     reason: str
 
 
-def score_file(config: Config, target: str, seed: int, attack: str) -> str:
-    """Where scores of an attack are: in one file for all that only read residuals, else in one of its own."""
-    name = ALL_RESIDUAL_ATTACKS if isinstance(config.attacks[attack], TableAttack) else attack
-    return f"results/scores/{target}/seed{seed}/{name}.parquet"
-
-
 def missing_cells(config: Config) -> list[Missing]:
     """Cells of the run without scores, each with what ended the job that it waits for, the first of several.
 
@@ -40,7 +33,7 @@ def missing_cells(config: Config) -> list[Missing]:
     for target, attack in config.pairs:
         for seed in config.run.seeds:
             why = _why(_needs(config, target, seed, attack), ended)
-            if why is None and not Path(score_file(config, target, seed, attack)).exists():
+            if why is None and not Path(config.score_file(target, seed, attack)).exists():
                 why = NOT_MADE, "no job that it needs has failed; run again"
             if why is not None:
                 found.append(Missing(target, seed, attack, *why))
@@ -69,7 +62,7 @@ def _needs(config: Config, target: str, seed: int, attack: str) -> Iterator[str]
         table, shards = f"results/{spec.answers}/{asked}/seed{seed}", config.targets[asked].shards
         yield from (f"{table}/{shard}of{shards}.parquet" for shard in range(shards if shards > 1 else 0))
         yield f"{table}.parquet"
-    yield score_file(config, target, seed, attack)
+    yield config.score_file(target, seed, attack)
 
 
 def report_missing(config: Config) -> str:

@@ -1,16 +1,62 @@
-"""Receipts: which files a dataset or a target is read from, written when they came and compared when they are read."""
+"""Files that a dataset or a target is read from, and receipts of them: written when they came, compared when read."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from diffmia.atomic import atomic_path
-from diffmia.datasets.base import SourceFile
 from diffmia.errors import DiffmiaError
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A verified file that a dataset is read from.
+
+    `name` says which file it is wherever it lies: the file's name, or its path below the dataset's folder.
+    """
+
+    name: str
+    path: str
+    bytes: int
+    sha256: str
+    url: str | None = None
+
+    @classmethod
+    def of(cls, path: str | Path, name: str | None = None, url: str | None = None) -> SourceFile:
+        """Describe the file at `path`.
+
+        Raises
+        ------
+        DiffmiaError
+            If it is absent or cannot be read.
+        """
+        path = Path(path)
+        try:
+            with path.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                return cls(name or path.name, str(path), file.tell(), sha256, url)
+        except OSError as error:
+            raise DiffmiaError(f"cannot read {path}: {error.strerror}") from error
+
+    def require(self, sha256: str) -> SourceFile:
+        """The file itself, if it has the checksum that the config gives it.
+
+        Raises
+        ------
+        DiffmiaError
+            If that is another one.
+        """
+        if self.sha256 != sha256:
+            raise DiffmiaError(
+                f"{self.path} has sha256 {self.sha256} and {sha256} is expected: it is not the right file or not a "
+                "whole copy of it; replace it or correct its checksum in the config"
+            )
+        return self
 
 
 def write_receipt(path: str | Path, files: list[SourceFile], **about: Any) -> None:

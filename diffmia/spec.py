@@ -11,9 +11,10 @@ import pkgutil
 from types import ModuleType
 from typing import Annotated, Any, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Base = TypeVar("Base", bound="Spec")
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Spec(BaseModel):

@@ -8,15 +8,16 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
-from diffmia.spec import Spec
+from diffmia.receipts import SourceFile
+from diffmia.spec import Sha256, Spec
 
 ROLES = ("member", "non_member", "auxiliary")
 TRAINED = "trained"  # of a target that was trained on neither members nor non-members: what it was trained on
@@ -164,9 +165,7 @@ class FileSplit(SplitSpec):
 
     method: Literal["file"]
     path: str = Field(description="The .npz file, relative to the working folder")
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
-        None, description="Checksum of the file; null: any"
-    )
+    sha256: Sha256 | None = Field(None, description="Checksum of the file; null: any")
     member_key: str = Field("mia_train_idxs", description="Array of member indices")
     non_member_key: str = Field("mia_eval_idxs", description="Array of non-member indices")
     auxiliary_key: str | None = Field(None, description="Array of auxiliary indices, if any")
@@ -183,7 +182,7 @@ class FileSplit(SplitSpec):
             if not zipfile.is_zipfile(self.path) and Path(self.path).is_file():
                 raise DiffmiaError(f"cannot read split file {self.path}: it is no .npz archive")
             if self.sha256 is not None:
-                self._check_file()
+                SourceFile.of(self.path).require(self.sha256)
             with np.load(self.path, allow_pickle=False) as arrays:
                 if missing := [key for key in keys.values() if key not in arrays]:
                     has = ", ".join(sorted(arrays))
@@ -195,15 +194,6 @@ class FileSplit(SplitSpec):
             if ids.dtype.kind not in "iu":
                 raise DiffmiaError(f"split file {self.path}: {keys[role]} holds {ids.dtype} values, not sample indices")
         return {role: drawn.get(role, np.empty(0)).astype(np.int64).ravel() for role in ROLES}
-
-    def _check_file(self) -> None:
-        with Path(self.path).open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha256 != self.sha256:
-            raise DiffmiaError(
-                f"split file {self.path} has sha256 {sha256} and {self.sha256} is expected: it is not the split that "
-                "belongs to the target; replace it or correct `sha256:`"
-            )
 
 
 def _take(order: Iterator, size: int | None) -> np.ndarray:

@@ -88,24 +88,21 @@ class Trainer:
             keep_checkpoint(0)
         progress = Progress(log, "epoch", self.spec.epochs, self.epoch)
         saved = time.monotonic()
-        while self.epoch < self.spec.epochs:
-            loss = self.train_epoch()
-            self.losses.append({"epoch": self.epoch, "step": self.step, "loss": loss} | self._held_out())
-            progress.update(self.epoch, f"  step {self.step}  loss {loss:.4f}")
-            if self.epoch in self.spec.checkpoint_epochs:
-                with self._ema_weights():
-                    keep_checkpoint(self.epoch)
-            if self.epoch == self.spec.epochs or time.monotonic() - saved >= self.spec.seconds_between_saves:
-                self._save(resume_path)
-                saved = time.monotonic()
+        with tf32(self.spec.precision):
+            while self.epoch < self.spec.epochs:
+                loss = self.train_epoch()
+                self.losses.append({"epoch": self.epoch, "step": self.step, "loss": loss} | self._held_out())
+                progress.update(self.epoch, f"  step {self.step}  loss {loss:.4f}")
+                if self.epoch in self.spec.checkpoint_epochs:
+                    with self._ema_weights():
+                        keep_checkpoint(self.epoch)
+                if self.epoch == self.spec.epochs or time.monotonic() - saved >= self.spec.seconds_between_saves:
+                    self._save(resume_path)
+                    saved = time.monotonic()
         self.ema.copy_to(self.parameters)
 
     def train_epoch(self) -> float:
         """One pass over the members; returns its mean loss."""
-        with tf32(self.spec.precision):
-            return self._train_epoch()
-
-    def _train_epoch(self) -> float:
         self.epoch += 1
         generator = self._generator(self.epoch)
         self.denoiser.train()

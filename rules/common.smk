@@ -6,10 +6,9 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from diffmia import jobs
-from diffmia.attacks.base import TableAttack
 from diffmia.attacks.blind import BlindAttack
 from diffmia.attacks.learned import LearnedAttack
-from diffmia.config import ALL_RESIDUAL_ATTACKS, load_config
+from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, is_drawn, shown_attacks, shown_searches
@@ -131,9 +130,8 @@ def in_several_shards():
 
 def scores_of(target, seed, attacks, suffix=".parquet"):
     """Score files of attacks on a target: one for all that only read its residuals, and one for each of the others."""
-    table_attacks = CONFIG.attacks_of(TableAttack)
-    names = dict.fromkeys(ALL_RESIDUAL_ATTACKS if attack in table_attacks else attack for attack in attacks)
-    return [f"results/scores/{target}/seed{seed}/{name}{suffix}" for name in names]
+    files = dict.fromkeys(CONFIG.score_file(target, seed, attack) for attack in attacks)
+    return [file.removesuffix(".parquet") + suffix for file in files]
 
 
 def judged_attacks(target, seed):

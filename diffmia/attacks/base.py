@@ -27,7 +27,9 @@ class AttackSpec(Spec):
     reading_of: str | None = Field(
         None, description="Id of the attack this is another reading of; kept out of the main tables and figures"
     )
-
+    targets: tuple[str, ...] | None = Field(
+        None, description="Ids of the only targets it is for, with those that are made from them; null for all"
+    )
     t: NonNegativeInt | None = Field(None, description="Timestep it asks the model at; a target may name another")
     norm: Norm | None = Field(None, description="p of the norm it measures residuals in: 1 to 6 or inf")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 from diffmia.spec import Spec
 
 
@@ -43,37 +42,6 @@ class Download:
     def name(self) -> str:
         """Name of the file in the cache."""
         return self.saved_as or PurePosixPath(self.url).name
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A verified file that a dataset is read from.
-
-    `name` says which file it is wherever it lies: the file's name, or its path below the dataset's folder.
-    """
-
-    name: str
-    path: str
-    bytes: int
-    sha256: str
-    url: str | None = None
-
-    @classmethod
-    def of(cls, path: str | Path, name: str | None = None, url: str | None = None) -> SourceFile:
-        """Describe the file at `path`.
-
-        Raises
-        ------
-        DiffmiaError
-            If it is absent or cannot be read.
-        """
-        path = Path(path)
-        try:
-            with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-                return cls(name or path.name, str(path), file.tell(), sha256, url)
-        except OSError as error:
-            raise DiffmiaError(f"cannot read {path}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from diffmia.datasets.base import ImageStream, Sample, SourceFile
+from diffmia.datasets.base import ImageStream, Sample
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32  # the R, G and B planes, row by row

@@ -9,10 +9,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from diffmia.datasets.base import Download, ImageStream, Sample, SourceFile
+from diffmia.datasets.base import Download, ImageStream, Sample
 from diffmia.datasets.decoding import decode
-from diffmia.datasets.official import Members, OfficialDataset, Sha256
+from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
+from diffmia.spec import Sha256
 
 _IMAGE = r"(^|/)val2017/(?P<file>\d{12}\.jpg)$"
 _CAPTIONS = r"(^|/)annotations/captions_val2017\.json$"

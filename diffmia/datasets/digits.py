@@ -7,7 +7,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
+from diffmia.receipts import SourceFile
 
 
 class Digits(DatasetSpec):

@@ -8,9 +8,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 

@@ -8,10 +8,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import Download, ImageStream, Sample, SourceFile
+from diffmia.datasets.base import Download, ImageStream, Sample
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 
 
 class LFW(OfficialDataset):

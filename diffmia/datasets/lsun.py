@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.folder import image_names
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 
 DATABASE = "data.mdb"
 

@@ -10,9 +10,10 @@ from typing import ClassVar, Literal
 import pandas as pd
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 
 COLUMNS = ("file", "url", "caption", "sha256")
 

@@ -11,12 +11,13 @@ from typing import Annotated, ClassVar
 from pydantic import Field, StringConstraints, model_validator
 
 from diffmia.datasets.archives import member_sizes, read_members
-from diffmia.datasets.base import DatasetSpec, Download, SourceFile
+from diffmia.datasets.base import DatasetSpec, Download
 from diffmia.datasets.download import download
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
+from diffmia.spec import Sha256
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class OfficialDataset(DatasetSpec):
         if self.root is not None:
             return self._unpacked(Path(self.root))
         if copies := self._copies():
-            return [_checked(path, sha256) for path, sha256 in copies]
+            return [SourceFile.of(path).require(sha256) for path, sha256 in copies]
         for file in self.official:
             download((file.url, *file.mirrors, *self._mirrors_of(file)), cache / file.name, file.checksum, file.bytes)
         return [SourceFile.of(cache / file.name, url=file.url) for file in self.official]  # a mirror's is the same file
@@ -120,13 +121,3 @@ class OfficialDataset(DatasetSpec):
                 "correct `root:`"
             )
         return [SourceFile.of(root / name, name) for name in names]
-
-
-def _checked(path: str, sha256: str) -> SourceFile:
-    file = SourceFile.of(path)
-    if file.sha256 != sha256:
-        raise DiffmiaError(
-            f"archive {path} has sha256 {file.sha256} and {sha256} is expected: it is not the right file or not a "
-            "whole copy of it; replace it or correct its checksum"
-        )
-    return file

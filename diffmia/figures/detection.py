@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from diffmia.evaluation.roc import auc, false_positive_budget, roc_curve, tpr_at_fpr
+from diffmia.evaluation.support import RELIABLE_FROM
 from diffmia.figures.attacks import VARIANTS, StudiedAttack, colour_of
 from diffmia.figures.figure import NEUTRAL, FigureData
 
@@ -22,7 +23,6 @@ OWN = {"markersize": 9, "markeredgecolor": "black", "markeredgewidth": 1.3, "lin
 _DASHES = {"base": "--", "oms": "-"}
 _MARKERS = "osD^vPX*"
 _FPR = 0.01
-_RELIABLE_FROM = 10  # false positives; the tables mark a TPR that rests on fewer
 
 
 def detection(data: FigureData, columns: Sequence[str], things: Sequence[Any] | None = None) -> dict[str, np.ndarray]:
@@ -112,7 +112,7 @@ def finish(figure: Figure, axes: Axes, data: FigureData, own: str) -> None:
     if len(data.seeds) > 1:
         notes.append("Means over seeds; bands and bars: from the lowest to the highest seed.")
     if any("†" in axes.get_ylabel() for axes in figure.axes):
-        notes.append(f"† The FPR allows fewer than {_RELIABLE_FROM} false positives: not reliable.")
+        notes.append(f"† The FPR allows fewer than {RELIABLE_FROM} false positives: not reliable.")
     if notes:
         figure.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=8, color=NEUTRAL)
 
@@ -124,7 +124,7 @@ def metric_name(data: FigureData, metric: str) -> str:
 
 def unreliable(data: FigureData) -> bool:
     """Whether a TPR rests on fewer than ten false positives at some seed."""
-    return false_positive_budget(min(data.sizes_of_role("non_member")), _FPR) < _RELIABLE_FROM
+    return false_positive_budget(min(data.sizes_of_role("non_member")), _FPR) < RELIABLE_FROM
 
 
 def own_settings(shown: StudiedAttack) -> str:

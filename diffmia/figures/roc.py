@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 
 from diffmia.evaluation.roc import auc, roc_curve
+from diffmia.evaluation.support import RELIABLE_FROM
 from diffmia.figures.attacks import VARIANTS, colour_of
 from diffmia.figures.decisions import mark_decisions
 from diffmia.figures.figure import NEUTRAL, STYLE, FigureData, has_oms, new_figure, sentence
 
 _LINES = {"base": (":", 0.8), "oms": ("-", 1)}  # style, and how wide
-_RELIABLE_FROM = 10  # false positives; the tables mark a TPR that rests on fewer
 
 
 def draw_roc(data: FigureData) -> Figure:
@@ -40,8 +40,8 @@ def draw_roc_log(data: FigureData) -> Figure:
         axes.set(xscale="log", yscale="log", xlim=(least_fpr, 1.05), ylim=(1 / max(members), 1.05))
         # in log-log a straight line between two points would be no line between their rates
         _draw(axes, data, drawstyle="steps-post")
-        name = f"† fewer than {_RELIABLE_FROM} false positives"
-        axes.axvspan(least_fpr, min(1, _RELIABLE_FROM / min(non_members)), color="0.92", zorder=0, label=name)
+        name = f"† fewer than {RELIABLE_FROM} false positives"
+        axes.axvspan(least_fpr, min(1, RELIABLE_FROM / min(non_members)), color="0.92", zorder=0, label=name)
         _legend(figure, axes, data)
     return figure
 

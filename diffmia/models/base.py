@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
 
-from diffmia.datasets.base import SourceFile
 from diffmia.errors import DiffmiaError
-from diffmia.models.published import PublishedModel, Sha256, published_models
+from diffmia.models.published import PublishedModel, published_models
 from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
-from diffmia.spec import Spec
+from diffmia.receipts import SourceFile
+from diffmia.spec import Sha256, Spec
 from diffmia.studies import StudiesSpec
 
 if TYPE_CHECKING:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from diffmia.datasets.base import SourceFile
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
 from diffmia.models.hub import PIPELINE, cached_pipeline, fetch_pipeline, hub_cache
 from diffmia.models.published import PublishedModel, Revision, published_models
 from diffmia.models.schedule import ScheduleSpec
+from diffmia.receipts import SourceFile
 
 if TYPE_CHECKING:
     from diffmia.denoiser import Denoiser

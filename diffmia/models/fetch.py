@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from diffmia.atomic import atomic_path
-from diffmia.datasets.base import SourceFile
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
-from diffmia.receipts import write_receipt
+from diffmia.receipts import SourceFile, write_receipt
 
 NOT_KNOWN = "not known"
 
@@ -43,11 +42,8 @@ def fetch_files(spec: ImportedTarget) -> list[SourceFile]:
     weights, expected = weights_of(files), expected_checksum(spec)
     if expected is None and spec.published_name is not None:
         _compare_with_the_first(spec.published_name, files)
-    if expected is not None and weights.sha256 != expected:
-        raise DiffmiaError(
-            f"{weights.path} has sha256 {weights.sha256} and {expected} is expected: it is not the right file or not a "
-            "whole copy of it; replace it or correct the target's `sha256:`"
-        )
+    if expected is not None:
+        weights.require(expected)
     return files
 
 

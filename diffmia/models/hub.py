@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path, PurePosixPath
 
-from diffmia.datasets.base import SourceFile
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 
 PIPELINE = (
     "unet/config.json",

@@ -9,11 +9,10 @@ from typing import Annotated
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints
 
-from diffmia.spec import Spec
+from diffmia.spec import Sha256, Spec
 
 REGISTER = Path(__file__).parents[1] / "published" / "models.yaml"
 
-Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 
 

@@ -69,6 +69,16 @@ def flag_notes(metrics: pd.DataFrame) -> list[str]:
     return [_FLAGS[word] for word in sorted(words) if word in _FLAGS]
 
 
+def mark_notes(cells: pd.DataFrame) -> list[str]:
+    """What the marks in printed cells mean, as far as they are there."""
+    every_cell = " ".join(cells.to_numpy().ravel())
+    meanings = {
+        "†": "† the FPR allows fewer than 10 false positives: not reliable.",
+        MISSING: f"{MISSING}: not measured, or the FPR allows no false positive.",
+    }
+    return [meaning for mark, meaning in meanings.items() if mark in every_cell]
+
+
 def missing_notes(metrics: pd.DataFrame, config: Config) -> list[str]:
     """What has no scores since a job failed, and why."""
     rows = metrics.drop_duplicates(["target", "seed", "attack"])
@@ -118,12 +128,8 @@ def _metrics(metrics: pd.DataFrame, config: Config) -> list[str]:
 
 
 def _marks(metrics: pd.DataFrame, config: Config, attacks: list[str], cells: pd.DataFrame) -> list[str]:
-    every_cell = " ".join(cells.to_numpy().ravel())
-    found = []
-    if "†" in every_cell:
-        found.append("† the FPR allows fewer than 10 false positives: not reliable.")
-    if MISSING in every_cell:
-        found.append(f"{MISSING}: not measured, or the FPR allows no false positive.")
+    found = mark_notes(cells)
+    if any(MISSING in cell for cell in cells.to_numpy().ravel()):
         found += _left_out(config, attacks) + _not_applicable(metrics, config)
     return found
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diffmia.tables.measured import MISSING, VARIANTS, cell, number, over_seeds
-from diffmia.tables.notes import samples_judged
+from diffmia.tables.measured import KEYS, MISSING, VARIANTS, cell, number, over_seeds
+from diffmia.tables.notes import mark_notes, samples_judged
 from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, threat_model_notes, with_threat_model
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _TITLE = "Thresholds from a surrogate: chosen on another seed's target, judged on this one"
 _FPR = "tpr_at_1_fpr"  # the one that is printed
-_KEYS = ["target", "attack", "variant", "metric"]
 
 
 def fill(inputs: TableInputs) -> Table:
@@ -26,8 +25,8 @@ def fill(inputs: TableInputs) -> Table:
         return Table("threshold_transfer", _TITLE, pd.DataFrame(), pairs, [_nothing(config)])
     data = with_threat_model(pairs, config)
     own = over_seeds(inputs.metrics)
-    own = {key: row for key, row in zip(own[_KEYS].itertuples(index=False, name=None), own.itertuples(), strict=True)}
-    moved = {key: _spread(rows) for key, rows in pairs.groupby(_KEYS, sort=False)}
+    own = {key: row for key, row in zip(own[KEYS].itertuples(index=False, name=None), own.itertuples(), strict=True)}
+    moved = {key: _spread(rows) for key, rows in pairs.groupby(KEYS, sort=False)}
     rows = pairs[["target", "attack", "variant"]].drop_duplicates().itertuples(index=False, name=None)
     cells = pd.DataFrame([_printed(*row, own, moved, config) for row in rows])
     attacks = data["attack"].unique()
@@ -79,7 +78,7 @@ def _notes(inputs: TableInputs, cells: pd.DataFrame, pairs: pd.DataFrame) -> lis
     shown = inputs.metrics[
         inputs.metrics["target"].isin(pairs["target"]) & inputs.metrics["attack"].isin(pairs["attack"])
     ]
-    found = [
+    return [
         "Percent. ASR: as in table 1, with thresholds from a tenth of the target's own samples, whose membership the "
         "attacker would have to know. TPR@1%FPR: the largest there is, with a threshold chosen on the samples judged.",
         "Transferred: the threshold with the best balanced accuracy, and the one with an FPR of at most 1 %, on the "
@@ -87,10 +86,5 @@ def _notes(inputs: TableInputs, cells: pd.DataFrame, pairs: pd.DataFrame) -> lis
         "standard deviation (pairs share targets, so it says less than as many independent ones would). Realised FPR: "
         "what the second threshold has on the target judged; where it is far from 1 the TPR beside it is of that FPR.",
         samples_judged(shown),
+        *mark_notes(cells),
     ]
-    printed = " ".join(cells.to_numpy().ravel())
-    if "†" in printed:
-        found.append("† the FPR allows fewer than 10 false positives: not reliable.")
-    if MISSING in printed:
-        found.append(f"{MISSING}: not measured, or the FPR allows no false positive.")
-    return found

@@ -35,7 +35,7 @@ def grid(targets: int, seeds: int) -> dict:
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     copies = {f"copy{number}": config["targets"][COPIED] for number in range(targets)}
     run = config["run"] | {"name": "grid", "targets": list(copies), "seeds": list(range(seeds))}
-    return config | {"run": run, "targets": copies}
+    return config | {"run": run, "targets": config["targets"] | copies}
 
 
 def plan(targets: int, seeds: int, profile: Path | None = None) -> tuple[int, float, float]:

@@ -26,6 +26,7 @@ from diffmia.denoiser import Denoiser
 from diffmia.device import device_name, use_device
 from diffmia.images import to_unit_range
 from diffmia.models.base import TrainingSpec
+from diffmia.precision import tf32
 from diffmia.training import Trainer, TrainingData
 
 
@@ -111,9 +112,14 @@ def main() -> None:
         plain = plain_loop(spec.build(shape), settings, images, device)
         ours = settings.model_copy(update={"precision": arguments.precision})
         trainer = Trainer(spec.build(shape), ours, TrainingData(images, images[:0]), 0, device)
+
+        def ours_epoch(trainer: Trainer = trainer) -> None:
+            with tf32(arguments.precision):
+                trainer.train_epoch()
+
         seconds = {"plain": [], "ours": []}
         for epoch in range(arguments.rounds + 1):
-            for name, run in (("plain", plain), ("ours", trainer.train_epoch)):
+            for name, run in (("plain", plain), ("ours", ours_epoch)):
                 took = seconds_of(run, device)
                 seconds[name] += [took] if epoch else []  # the first warms up
         plain_rate, our_rate = (count / min(seconds[name]) for name in ("plain", "ours"))

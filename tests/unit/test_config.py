@@ -524,6 +524,30 @@ class TestCheckpoints:
             load_config(changed(f"targets.ddpm_digits.{key}", value))
 
 
+class TestAttacksForSomeTargets:
+    """An attack that names targets costs the others no query."""
+
+    def test_they_and_what_is_made_from_them_are_asked(self):
+        config = load_config(changed("attacks.naive_t200.targets", ["ddpm_digits"]))
+        asked = [id_ for id_ in config.targets if "naive_t200" in config.table_attacks(id_)]
+        assert {"ddpm_digits", "ddpm_digits__null", "ddpm_digits__epoch0"} <= set(asked)
+        assert {config.targets[id_].relative_of or id_ for id_ in asked} == {"ddpm_digits"}
+
+    def test_as_shipped_the_targets_of_the_default_run_pay_nothing(self):
+        config, without = load_config(AS_SHIPPED), copy.deepcopy(AS_SHIPPED)
+        del without["attacks"]["naive_t200"]
+        without = load_config(without)
+        for id_ in config.asked_targets:
+            assert questions_of(config, "residuals", id_) == questions_of(without, "residuals", id_)
+        assert "naive_t200" in config.table_attacks("ddpm_cifar10")
+
+    def test_they_are_defined(self):
+        said = complaint("attacks.naive_t200.targets", ["ddpm_digitz"])
+        assert said.startswith(
+            "config: attacks.naive_t200.targets names 'ddpm_digitz', which is not defined; did you mean"
+        )
+
+
 class TestSurrogates:
     """Another seed's target chooses thresholds if it is another model, trained on other members."""
 

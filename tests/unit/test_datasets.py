@@ -16,12 +16,13 @@ from pydantic import TypeAdapter, ValidationError
 from sklearn.datasets import load_digits
 
 import diffmia.datasets
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, SourceFile
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
 from diffmia.datasets.cifar10 import Cifar10
 from diffmia.datasets.digits import Digits
 from diffmia.datasets.folder import ImageFolder
 from diffmia.datasets.prepare import download_dataset, prepare_dataset
 from diffmia.errors import DiffmiaError
+from diffmia.receipts import SourceFile
 from diffmia.spec import union_of
 from tests.unit.prepared import OUTPUTS, copy_of, prepare, prepare_again, write_tar
 

@@ -147,7 +147,7 @@ def break_samples(folder):
 
 def change_local_archive(folder):
     (folder / "official.tar.gz").write_bytes(b"another")
-    return "copy", ["copy: archive .*official.tar.gz has sha256 .* is expected"]
+    return "copy", ["copy: .*official.tar.gz has sha256 .* is expected"]
 
 
 @pytest.mark.parametrize(

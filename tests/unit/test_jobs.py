@@ -341,11 +341,12 @@ def test_the_work_of_planning_grows_as_the_jobs_do(monkeypatch):
 
     def asked(copies):
         targets = {f"copy{number}": SHIPPED["targets"]["ddpm_digits_smoke"] for number in range(copies)}
-        config = load_config(SHIPPED | {"targets": targets, "run": SHIPPED["run"] | {"targets": list(targets)}})
+        run = SHIPPED["run"] | {"targets": list(targets)}
+        config = load_config(SHIPPED | {"targets": SHIPPED["targets"] | targets, "run": run})
         calls = []
         with monkeypatch.context() as patch:
             patch.setattr(Config, "lack", lambda self, *pair: calls.append(pair) or lack(self, *pair))
-            for target in config.targets:
+            for target in config.asked_targets:
                 jobs.evaluation_job(config, target, 0)
                 jobs.pass_job(config, "ask_target", "gradients", target, 0)
                 jobs.pass_job(config, "ask_target", "residuals", target, 0)

@@ -20,7 +20,7 @@ def _here(tmp_path, monkeypatch):
 
 
 def config_with(attacks, seeds=(0,), **target):
-    targets = {TARGET: SHIPPED["targets"][TARGET] | {"null_targets": 0} | target}
+    targets = SHIPPED["targets"] | {TARGET: SHIPPED["targets"][TARGET] | {"null_targets": 0} | target}
     return load_config(SHIPPED | {"targets": targets, "run": {"targets": [TARGET], "attacks": attacks, "seeds": seeds}})
 
 

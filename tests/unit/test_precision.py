@@ -61,21 +61,31 @@ def test_what_spoils_them_is_refused():
         gate(Scaled(1.0, 100.0), "bfloat16")  # the rounding of bfloat16, a hundredfold
 
 
-def test_every_attack_and_variant_is_asked():
-    late = ResidualAttack(family="residual", label="Late", start="gaussian", t=999, norm=2)
-    with pytest.raises(DiffmiaError, match="'late'"):
-        gate(Overflowing(), "bfloat16", NAIVE | {"late": (late, 999)})
+class SpoiledWhere(Scaled):
+    """Spoils the queries of which `where(t, number of the query)` says so, and no others."""
 
-
-class Overflowing(Scaled):
-    """Spoils what it is asked at the last timestep alone."""
-
-    def __init__(self):
+    def __init__(self, where):
         super().__init__(1.0, 1.0)
+        self.where, self.asked = where, 0
 
     def predict_noise(self, x_t, t, condition=None):
-        self.after = 100.0 if t == 999 else 1e-3
+        self.after = 100.0 if self.where(t, self.asked) else 1e-3
+        self.asked += 1
         return super().predict_noise(x_t, t)
+
+
+@pytest.mark.parametrize(
+    ("where", "refused"),
+    [
+        (lambda t, asked: t == 999, r"'late' \(base\)"),
+        (lambda t, asked: t == 999 and asked % 2, r"'late' \(oms\)"),  # the second of the two queries of a batch
+        (lambda t, asked: t == 350 and asked % 2, r"'naive' \(oms\)"),
+    ],
+)
+def test_every_attack_and_variant_is_compared(where, refused):
+    late = ResidualAttack(family="residual", label="Late", start="gaussian", t=999, norm=2)
+    with pytest.raises(DiffmiaError, match=refused):
+        gate(SpoiledWhere(where), "bfloat16", NAIVE | {"late": (late, 999)})
 
 
 def test_flags_are_what_they_were():

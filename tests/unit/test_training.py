@@ -384,7 +384,7 @@ def test_a_finished_training_is_not_repeated_when_its_target_is_removed(stage, m
     stage.train()
     expected = weights(stage.load())
     shutil.rmtree(stage.target)  # as Snakemake does with the outputs of a job that outlived it
-    monkeypatch.setattr(Trainer, "_train_epoch", None)
+    monkeypatch.setattr(Trainer, "train_epoch", None)
     stage.train()
     assert equal(weights(stage.load()), expected)
 
