@@ -325,8 +325,6 @@ def _check_definitions(config: Config) -> None:
             _known(where, paper, published)
             _known(f"{where}.{paper}", name, published[paper])
     for id_, attack in config.attacks.items():
-        for target in attack.targets or ():
-            _known(f"attacks.{id_}.targets", target, config.targets)
         if attack.reading_of is not None:
             _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
         if id_ == ALL_RESIDUAL_ATTACKS:
@@ -340,6 +338,9 @@ def _check_run(config: Config) -> None:
         _known("run.targets", target, config.targets)
     for attack in config.run.attacks:
         _known("run.attacks", attack, config.attacks)
+        # of the run's attacks only: who replaces the targets need not take out the attacks that were for them
+        for target in config.attacks[attack].targets or ():
+            _known(f"attacks.{attack}.targets", target, config.targets)
     for id_ in config.asked_targets:
         drawn = not isinstance(config.split_of(id_), FileSplit)
         if isinstance(config.targets[id_], ImportedTarget) and drawn and len(config.run.seeds) > 1:
@@ -349,8 +350,9 @@ def _check_run(config: Config) -> None:
             )
         if not config.done_on(id_, config.run.attacks):
             raise DiffmiaError(
-                f"config: targets.{id_}.attacks has none of the run's attacks; take '{id_}' out of run.targets, or "
-                f"select one of {', '.join(config.targets[id_].attacks)}"
+                f"config: none of the run's attacks is done on target '{id_}' (targets.{id_}.attacks and the attacks' "
+                f"own targets say which are); take '{id_}' out of run.targets, or select one of "
+                f"{', '.join(config.done_on(id_, config.attacks))}"
             )
     for target, attack in config.pairs:
         if reason := config.refusal(attack, target):

@@ -350,7 +350,7 @@ class TestTargetsThatNameTheirAttacks:
     def test_one_of_them_is_selected(self):
         raw = changed("run.attacks", ["gsa_concat"])
         raw["run"]["targets"] = ["ddpm_digits", "uvit_digits"]
-        with pytest.raises(DiffmiaError, match=r"uvit_digits\.attacks has none of the run's attacks; take 'uvit_"):
+        with pytest.raises(DiffmiaError, match=r"run's attacks is done on target 'uvit_digits' \(targets\.uvit_d"):
             load_config(raw)
 
     def test_they_are_defined(self):
@@ -541,11 +541,19 @@ class TestAttacksForSomeTargets:
             assert questions_of(config, "residuals", id_) == questions_of(without, "residuals", id_)
         assert "naive_t200" in config.table_attacks("ddpm_cifar10")
 
-    def test_they_are_defined(self):
-        said = complaint("attacks.naive_t200.targets", ["ddpm_digitz"])
-        assert said.startswith(
-            "config: attacks.naive_t200.targets names 'ddpm_digitz', which is not defined; did you mean"
-        )
+    def test_those_of_the_runs_attacks_are_defined(self):
+        said = complaint("attacks.naive.targets", ["ddpm_digitz"])
+        assert said.startswith("config: attacks.naive.targets names 'ddpm_digitz', which is not defined; did you mean")
+
+    def test_who_replaces_the_targets_can_leave_the_attacks(self):
+        raw = copy.deepcopy(SHIPPED)
+        raw["targets"] = {"ddpm_digits": raw["targets"]["ddpm_digits"] | {"studies": {}}}
+        assert "naive_t200" not in load_config(raw).table_attacks("ddpm_digits")
+
+    def test_a_target_of_which_none_is_asked_is_named_with_what_can_be(self):
+        said = complaint("run.attacks", ["naive_t200"])
+        assert "none of the run's attacks is done on target 'ddpm_digits'" in said
+        assert "select one of naive, secmi" in said
 
 
 class TestSurrogates:
