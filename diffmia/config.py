@@ -185,11 +185,11 @@ class Config(Spec):
         Selected or not: like its residuals, its scores do not depend on the selection.
         """
         possible = [a for a in self.done_on(target, self.attacks_of(TableAttack)) if self.lack(target, a) is None]
-        return {a: (self.attacks[a], self.timestep(a, target)) for a in possible if self.refusal(a, target) is None}
+        return {a: (self.attack(a, target), self.timestep(a, target)) for a in possible if not self.refusal(a, target)}
 
     def run_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int | None]]:
         """The run's attacks on `target` by id, with their timesteps."""
-        return {a: (self.attacks[a], self.timestep(a, target)) for a in self._attacks_done.get(target, ())}
+        return {a: (self.attack(a, target), self.timestep(a, target)) for a in self._attacks_done.get(target, ())}
 
     @functools.cached_property
     def surrogates(self) -> dict[str, list[str]]:
@@ -215,7 +215,17 @@ class Config(Spec):
 
     def lack(self, target: str, attack: str) -> str | None:
         """What `target` would need for `attack` and has not, or None if it has all."""
-        return self.attacks[attack].lacks(self.targets[target], self._auxiliary(target))
+        spec, of = self.attacks[attack], self.targets[target]
+        if spec.condition is not None and of.condition is None:
+            return "tells a text, for targets that are told one"
+        return spec.lacks(of, self._auxiliary(target))
+
+    def attack(self, attack: str, target: str) -> AttackSpec:
+        """An attack as it is done on `target`: what it tells the target is the target's own choice, if not its own."""
+        spec, told = self.attacks[attack], self.targets[target].condition
+        if told is None or spec.condition is not None or spec.access == "blind":
+            return spec
+        return spec.model_copy(update={"condition": told})
 
     def timestep(self, attack: str, target: str) -> int | None:
         """When `target` is probed by `attack`: the target's own choice, else the attack's."""
@@ -249,7 +259,7 @@ def studied_attacks(config: Config, target: str) -> dict[str, ResidualAttack]:
 
     Of those that go on by another iteration than Picard's there is no more than the second iterate to show.
     """
-    specs = {id_: config.attacks[id_] for id_ in config.done_on(target, config.attacks_of(ResidualAttack))}
+    specs = {id_: config.attack(id_, target) for id_ in config.done_on(target, config.attacks_of(ResidualAttack))}
     shown = {id_: spec for id_, spec in specs.items() if spec.reading_of is None and spec.iteration == PICARD}
     return {id_: spec for id_, spec in shown.items() if config.refusal(id_, target) is None}
 

@@ -46,6 +46,7 @@ _NO_PART_OF_A_TARGET = (
     "studies",
     "timesteps",
     "published_as",
+    "condition",
     "shards",
     "null_targets",
     "relative_of",
@@ -122,9 +123,16 @@ def questions_of(config: Config, answers: Asked, target: str) -> list[Question]:
         related = [of for of in config.asked_targets if akin in (of, config.targets[of].relative_of)]
         asked_of = [(of, attack) for of in related for attack in config.run_attacks(of)]
         needed = [(of, attack) for of, attack in asked_of if target in learned_from(config, of, attack)]
-    specs = [(config.attacks[attack], config.timestep(attack, of)) for of, attack in needed]
+    specs = [(config.attack(attack, of), config.timestep(attack, of)) for of, attack in needed]
     asked = [question for spec, t in specs if spec.answers == answers for question in spec.questions(t)]
     return merge(asked + (study_questions(config, target) if answers == "residuals" else []))
+
+
+def conditions_of(config: Config, answers: Asked, target: str) -> list[str]:
+    """Under which conditions a pass asks a target: what it is told about each sample, if it is told anything."""
+    if config.targets[target].condition is None:
+        return []
+    return sorted({question.condition for question in questions_of(config, answers, target)})
 
 
 def study_questions(config: Config, target: str) -> list[Question]:
@@ -139,7 +147,7 @@ def study_questions(config: Config, target: str) -> list[Question]:
 def jacobian_questions(config: Config, target: str) -> list[JacobianProbe]:
     """What a target is asked of its Jacobians, in the order of the timesteps; nothing if they are not studied."""
     studies = config.targets[target].studies
-    return [] if studies is None else studies.jacobian_questions()
+    return [] if studies is None else studies.jacobian_questions(config.targets[target].condition)
 
 
 def learned_from(config: Config, target: str, attack: str) -> list[str]:
@@ -192,7 +200,7 @@ def _scored_by(spec: AttackSpec) -> dict[str, Any]:
 
 def learning_job(config: Config, target: str, attack: str, seed: int) -> str:
     """An attack that learns: what it learned, and its scores."""
-    spec = config.attacks[attack]
+    spec = config.attack(attack, target)
     return _job(
         "learn_attack",
         ["diffmia.learning", type(spec).__module__],

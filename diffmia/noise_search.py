@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from diffmia.iterations import PICARD, iterate
-from diffmia.probes import NORMS, Norm, Probe
+from diffmia.probes import NORMS, UNCONDITIONAL, Norm, Probe
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,44 +82,50 @@ class NoiseSearch:
         The samples.
     gaussian : callable
         draw -> Tensor like `x0`: the samples' own Gaussian noise.
-    condition : Tensor, optional
-        What a conditional model is told besides.
+    told : mapping, optional
+        By condition, what a conditional model is told besides, Tensor (B, ...).
     """
 
     def __init__(
-        self, denoiser: Denoiser, x0: Tensor, gaussian: Callable[[int], Tensor], condition: Tensor | None = None
+        self,
+        denoiser: Denoiser,
+        x0: Tensor,
+        gaussian: Callable[[int], Tensor],
+        told: Mapping[str, Tensor | None] = MappingProxyType({UNCONDITIONAL: None}),
     ):
-        self.denoiser, self.x0, self.condition = denoiser, x0, condition
+        self.denoiser, self.x0, self.told = denoiser, x0, told
         self._gaussian = gaussian
         self._answers: dict[tuple, Tensor] = {}
-        self._states: dict[tuple[int, int, int], Tensor] = {}
+        self._states: dict[tuple, Tensor] = {}
 
     def _once(self, question: tuple, ask: Callable[[], Tensor]) -> Tensor:
         if question not in self._answers:
             self._answers[question] = ask()
         return self._answers[question]
 
-    def proximal(self, t_init: int = 0) -> Tensor:
+    def proximal(self, t_init: int = 0, condition: str = UNCONDITIONAL) -> Tensor:
         """epsilon_theta(x0, t_init): PIA's initial noise (OMS Eq. E.4) and the first query of every DDIM inversion."""
-        return self._once(("proximal", t_init), lambda: self.denoiser.predict_noise(self.x0, t_init, self.condition))
+        question = "proximal", t_init, condition
+        return self._once(question, lambda: self.denoiser.predict_noise(self.x0, t_init, self.told[condition]))
 
-    def inverted_state(self, t: int, k: int, t_init: int = 0) -> Tensor:
+    def inverted_state(self, t: int, k: int, t_init: int = 0, condition: str = UNCONDITIONAL) -> Tensor:
         """x_t reached from x0, taken for x_{t_init}, by deterministic DDIM inversion in steps of `k` (SecMI's Phi)."""
         state = self.x0
         for s in range(0, t, k):
-            reached = s + k, k, t_init
+            reached = s + k, k, t_init, condition
             if reached not in self._states:
-                epsilon = self.inverted(s, k, t_init)
+                epsilon = self.inverted(s, k, t_init, condition)
                 self._states[reached] = self.denoiser.schedule.ddim_step(state, epsilon, max(s, t_init), s + k)
             state = self._states[reached]
         return state
 
-    def inverted(self, t: int, k: int, t_init: int = 0) -> Tensor:
+    def inverted(self, t: int, k: int, t_init: int = 0, condition: str = UNCONDITIONAL) -> Tensor:
         """epsilon_theta(x_t, t) on the inversion trajectory of step `k`: SecMI's initial noise."""
         if t == 0:
-            return self.proximal(t_init)
-        state = self.inverted_state(t, k, t_init)
-        return self._once(("inverted", t, k, t_init), lambda: self.denoiser.predict_noise(state, t, self.condition))
+            return self.proximal(t_init, condition)
+        state = self.inverted_state(t, k, t_init, condition)
+        question = "inverted", t, k, t_init, condition
+        return self._once(question, lambda: self.denoiser.predict_noise(state, t, self.told[condition]))
 
     def drifts(self, probe: Probe) -> list[Tensor]:
         """dx/dt where epsilon^1, …, epsilon^n of a search are asked for, each like x0 (PIA Eq. 14)."""
@@ -137,7 +144,7 @@ class NoiseSearch:
             return self._initial_noise(probe)
         if probe.start == "inverted":
             return self._inverted_iterate(probe, i)
-        f = search_map(self.denoiser, self.x0, probe.t, self.condition)
+        f = search_map(self.denoiser, self.x0, probe.t, self.told[probe.condition])
         if probe.iteration != PICARD:
             return self._once((probe.name, i), lambda: self._accelerated(probe, i, f))
         return self._once((probe.name, i), lambda: f(self._iterate(probe, i - 1)))  # OMS Eq. 7
@@ -159,12 +166,12 @@ class NoiseSearch:
             case "gaussian":
                 return self._once(("gaussian", probe.draw), lambda: self._gaussian(probe.draw))
             case "proximal":
-                return self.proximal(probe.t_init)
+                return self.proximal(probe.t_init, probe.condition)
             case "proximal_normalised":
-                question = "proximal_normalised", probe.t_init
-                return self._once(question, lambda: rescale_to_gaussian(self.proximal(probe.t_init)))
+                question = "proximal_normalised", probe.t_init, probe.condition
+                return self._once(question, lambda: rescale_to_gaussian(self.proximal(*question[1:])))
             case "inverted":
-                return self.inverted(probe.t, probe.k, probe.t_init)
+                return self.inverted(probe.t, probe.k, probe.t_init, probe.condition)
 
     def _inverted_iterate(self, probe: Probe, i: int) -> Tensor:
         """SecMI's chain: epsilon^1 is the trajectory's own query at t + k, so that the baseline is exactly SecMI.
@@ -173,22 +180,22 @@ class NoiseSearch:
         epsilon^2 = f(epsilon^1) is the map of Eq. 7 at t + k; `x0hat` and `xt` keep the estimate of x0, or x_t itself,
         in its place.
         """
-        t, after = probe.t, probe.t + probe.k
+        t, after, told = probe.t, probe.t + probe.k, self.told[probe.condition]
         if i == 1:
-            return self.inverted(after, probe.k, probe.t_init)  # OMS Eq. E.8
+            return self.inverted(after, probe.k, probe.t_init, probe.condition)  # OMS Eq. E.8
         schedule, epsilon = self.denoiser.schedule, self._iterate(probe, i - 1)
+
+        def state() -> Tensor:
+            return self.inverted_state(t, probe.k, probe.t_init, probe.condition)
 
         def ask() -> Tensor:
             match probe.anchor:
                 case "x0":
-                    return search_map(self.denoiser, self.x0, after, self.condition)(epsilon)
+                    return search_map(self.denoiser, self.x0, after, told)(epsilon)
                 case "x0hat":
-                    state, initial = self.inverted_state(t, probe.k, probe.t_init), self._iterate(probe, 0)
-                    x0hat = schedule.predict_x0(state, initial, t)
-                    return search_map(self.denoiser, x0hat, after, self.condition)(epsilon)
+                    x0hat = schedule.predict_x0(state(), self._iterate(probe, 0), t)
+                    return search_map(self.denoiser, x0hat, after, told)(epsilon)
                 case "xt":  # OMS Eq. E.6, read literally
-                    state = self.inverted_state(t, probe.k, probe.t_init)
-                    state = schedule.ddim_step(state, epsilon, t, after)
-                    return self.denoiser.predict_noise(state, after, self.condition)
+                    return self.denoiser.predict_noise(schedule.ddim_step(state(), epsilon, t, after), after, told)
 
         return self._once((probe.name, i), ask)

@@ -22,6 +22,8 @@ Start = Literal["gaussian", "proximal", "proximal_normalised", "inverted"]
 Anchor = Literal["x0", "x0hat", "xt"]
 Norm = Literal[1, 2, 3, 4, 5, 6, "inf"]
 
+UNCONDITIONAL = "none"  # the condition under which a model is told nothing: a conditional one, the empty text
+
 BASE_PAIR = (0, 1)  # ||epsilon^0 - epsilon^1||, the loss term of OMS Eq. 9
 OMS_PAIR = (0, 2)  # ||epsilon^0 - epsilon^2||, with one more step (OMS Eq. 9)
 
@@ -29,7 +31,14 @@ NORMS: tuple[Norm, ...] = (1, 2, 3, 4, 5, 6, "inf")
 
 
 class Question(Spec):
-    """What a pass asks a model about every sample, and keeps as columns of one piece."""
+    """What a pass asks a model about every sample, and keeps as columns of one piece.
+
+    Attributes
+    ----------
+    condition : str
+        What a conditional model is told when it is asked: nothing (`none`), the samples' own captions (`caption`), or
+        those of a captioner, by its id.
+    """
 
     vectors: ClassVar[bool] = False  # whether a column holds a float32 vector of each sample, not a float64 number
 
@@ -70,8 +79,10 @@ class Probe(Question):
         What later iterates of an `inverted` search are attached to: the true x0, the estimate x0hat, or x_t.
     iteration : str
         How epsilon^2 follows from the two queries that Picard's iteration needs for it, see `diffmia.iterations`.
-    view, condition : str
-        What is done to the sample first, and what a conditional model is told.
+    view : str
+        What is done to the sample first.
+    condition : str
+        What a conditional model is told, see `Question`.
     """
 
     start: Start
@@ -83,7 +94,7 @@ class Probe(Question):
     anchor: Anchor = "x0"
     iteration: str = "picard"
     view: Literal["identity"] = "identity"
-    condition: Literal["none"] = "none"
+    condition: str = UNCONDITIONAL
 
     @model_validator(mode="after")
     def _trajectory_reaches_t(self) -> Probe:
@@ -132,13 +143,27 @@ class Probe(Question):
         return self.t // self.k + 1 + iterates  # 0, k, …, t on the trajectory, then the iterates
 
 
-class DifferenceMap(Question):
+class SearchQuestion(Question):
+    """What is kept of one noise search besides the norms that its own probe keeps."""
+
+    of: Probe = Field(description="The search")
+
+    @property
+    def condition(self) -> str:
+        """See `Question`."""
+        return self.of.condition
+
+    def cost(self) -> int:
+        """See `Question.cost`."""
+        return self.of.cost()
+
+
+class DifferenceMap(SearchQuestion):
     """|epsilon^0 - epsilon^j| at every pixel, for j = 1 … n of a search: SecMI's |x_t - x~_t| up to a constant."""
 
     vectors: ClassVar[bool] = True
 
     kind: Literal["map"] = "map"
-    of: Probe = Field(description="The search")
 
     @property
     def name(self) -> str:
@@ -153,16 +178,11 @@ class DifferenceMap(Question):
         """Name of the column of |epsilon^0 - epsilon^j|."""
         return f"{self.of.name}:0-{j}:map"
 
-    def cost(self) -> int:
-        """See `Question.cost`."""
-        return self.of.cost()
 
-
-class Trajectory(Question):
+class Trajectory(SearchQuestion):
     """How a long search goes on: the step that follows each iterate, and how far it still is from the last."""
 
     kind: Literal["trajectory"] = "trajectory"
-    of: Probe = Field(description="The search")
 
     @property
     def name(self) -> str:
@@ -183,12 +203,8 @@ class Trajectory(Question):
         """Name of the column of ||epsilon^i - epsilon^j||_2."""
         return f"{self.name}:{i}-{j}"
 
-    def cost(self) -> int:
-        """See `Question.cost`."""
-        return self.of.cost()
 
-
-class Drift(Question):
+class Drift(SearchQuestion):
     """||dx/dt|| of the probability-flow ODE at the state that each iterate is asked about (PIA Eq. 14)."""
 
     kind: Literal["drift"] = "drift"
@@ -214,10 +230,6 @@ class Drift(Question):
         """Name of the column of the drift at x_t of epsilon^{j-1}, with epsilon^j for the noise in it."""
         return f"{self.of.name}:drift{j}:l{norm}"
 
-    def cost(self) -> int:
-        """See `Question.cost`."""
-        return self.of.cost()
-
 
 BACKWARD = 2  # forward passes that a backward pass is worth: it makes two products where a forward pass makes one
 GradientLoss = Literal["base", "detached", "full", "training"]
@@ -235,17 +247,21 @@ class GradientProbe(Question):
         training loss at the noise epsilon^1, a constant (the other reading of the text, Eq. 7).
     timesteps : tuple of int
         The i-th of them uses the sample's i-th Gaussian draw.
+    condition : str
+        What a conditional model is told, see `Question`.
     """
 
     vectors: ClassVar[bool] = True
 
     loss: GradientLoss
     timesteps: tuple[int, ...]
+    condition: str = UNCONDITIONAL
 
     @property
     def name(self) -> str:
         """See `Question.name`."""
-        return f"gradients.{self.loss}.t{'-'.join(map(str, self.timesteps))}"
+        told = "" if self.condition == UNCONDITIONAL else f".{self.condition}"
+        return f"gradients.{self.loss}.t{'-'.join(map(str, self.timesteps))}{told}"
 
     @property
     def mean_column(self) -> str:
@@ -270,7 +286,7 @@ class GradientProbe(Question):
 PRODUCTS = 40  # products with a Jacobian or its transpose that the norm of one may take
 
 
-class JacobianProbe(Question):
+class JacobianProbe(SearchQuestion):
     """The spectral norm of df/d epsilon at each iterate of a search: below 1 the map contracts there (OMS Fig. 1)."""
 
     kind: Literal["jacobian"] = "jacobian"

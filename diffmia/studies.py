@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from diffmia.iterations import parse
-from diffmia.probes import JacobianProbe, Probe, Question, Trajectory
+from diffmia.probes import UNCONDITIONAL, JacobianProbe, Probe, Question, Trajectory
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ class StudiesSpec(Spec):
         """The long search of an attack all of whose queries are at one timestep."""
         return Trajectory(of=attack.probe(t, self.steps))
 
-    def jacobian_questions(self) -> list[JacobianProbe]:
+    def jacobian_questions(self, condition: str | None) -> list[JacobianProbe]:
         """What the Jacobian pass is asked: about searches from Gaussian noise, the one start that asks no model."""
         if not self.jacobian_samples:
             return []
-        searches = [Probe(start="gaussian", t=t, n=self.jacobian_iterates) for t in self.jacobian_timesteps]
-        return [JacobianProbe(of=search) for search in searches]
+        search = {"start": "gaussian", "n": self.jacobian_iterates, "condition": condition or UNCONDITIONAL}
+        return [JacobianProbe(of=Probe(**search, t=t)) for t in self.jacobian_timesteps]

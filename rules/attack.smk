@@ -4,7 +4,9 @@
 rule ask_target:
     input:
         description=target_description,
-        images=target_dataset("images.npy"),
+        images=target_images,
+        latents=target_latents,
+        embeddings=target_embeddings,
         samples=target_dataset("samples.parquet"),
         split=target_split,
     output:

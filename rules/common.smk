@@ -93,6 +93,24 @@ def target_dataset(file):
     return get
 
 
+def target_images(wildcards):
+    """Images of a target that is asked about pixels; none of one that is asked about latents."""
+    return [] if CONFIG.targets[wildcards.target].latent else target_dataset("images.npy")(wildcards)
+
+
+def target_latents(wildcards):
+    """Latents of all samples, in shards, of a target that is asked about them: those of the training that made it."""
+    spec = CONFIG.targets[wildcards.target]
+    folder = f"results/latents/{CONFIG.trained_as(wildcards.target)}/seed{wildcards.seed}"
+    return [f"{folder}/{shard}of{spec.shards}.npy" for shard in range(spec.shards)] if spec.latent else []
+
+
+def target_embeddings(wildcards):
+    """Embeddings of all that a target is told in a pass."""
+    told = jobs.conditions_of(CONFIG, wildcards.answers, wildcards.target)
+    return [f"results/embeddings/{wildcards.target}/seed{wildcards.seed}/{condition}.npy" for condition in told]
+
+
 def target_split(wildcards):
     return f"results/splits/{CONFIG.targets[wildcards.target].split}/seed{wildcards.seed}.json"
 

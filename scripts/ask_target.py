@@ -6,18 +6,22 @@ from diffmia.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.images import open_images
+        from diffmia.inputs import Latents, Pixels
         from diffmia.passes.stage import run_shard
 
+        spec, given = job.config.targets[job.wildcards.target], job.input
+        inputs = Latents(given.latents, given.embeddings) if spec.latent else Pixels(open_images(given.images))
         number, of = map(int, job.wildcards.get("shard", "0of1").split("of"))
         facts = run_shard(
             job.wildcards.answers,
-            job.config.targets[job.wildcards.target],
+            spec,
             job.text,
             (number, of),
-            target=Path(job.input.description).parent,
-            images=job.input.images,
-            samples=job.input.samples,
-            split=job.input.split,
+            target=Path(given.description).parent,
+            inputs=inputs,
+            samples=given.samples,
+            split=given.split,
             out=job.output.table,
             device=job.device(),
             attacks=job.config.table_attacks(job.wildcards.target),

@@ -9,7 +9,7 @@ if __name__ == "__main__":
         from diffmia.learning import learn_attack
 
         attack = job.wildcards.attack
-        spec = job.config.attacks[attack]
+        spec = job.config.attack(attack, job.wildcards.target)
         t = job.config.timestep(attack, job.wildcards.target)
         facts = learn_attack(
             spec,

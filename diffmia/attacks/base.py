@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeInt
 
 from diffmia.models.base import TargetSpec
-from diffmia.probes import Norm, Question
+from diffmia.probes import UNCONDITIONAL, Norm, Question
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
@@ -31,7 +31,17 @@ class AttackSpec(Spec):
         None, description="Ids of the only targets it is for, with those that are made from them; null for all"
     )
     t: NonNegativeInt | None = Field(None, description="Timestep it asks the model at; a target may name another")
+    condition: str | None = Field(
+        None,
+        description="What it tells a text-to-image target: none, caption or a captioner's id; null: what the target is "
+        "told by itself. An attack that names one is not done on other targets",
+    )
     norm: Norm | None = Field(None, description="p of the norm it measures residuals in: 1 to 6 or inf")
+
+    @property
+    def told(self) -> str:
+        """The condition of its questions."""
+        return self.condition or UNCONDITIONAL
 
     @property
     def supervision(self) -> str:

@@ -64,7 +64,7 @@ class GradientAttack(LearnedAttack):
         losses: tuple[GradientLoss, ...] = ("base",)
         if variant == "oms":
             losses = ("base", "detached") if self.oms == "concat" else (self.oms,)
-        return [GradientProbe(loss=loss, timesteps=self.timesteps) for loss in losses]
+        return [GradientProbe(loss=loss, timesteps=self.timesteps, condition=self.told) for loss in losses]
 
     def queries(self, t: int | None) -> dict[str, int]:
         """See `AttackSpec.queries`; `base` and `detached` of `concat` share the first query."""

@@ -37,7 +37,7 @@ class ProbabilityFlowAttack(TableAttack):
 
     def questions(self, t: int) -> list[Drift]:
         """See `AttackSpec.questions`."""
-        return [Drift(of=Probe(start="proximal", t=t))]
+        return [Drift(of=Probe(start="proximal", t=t, condition=self.told))]
 
     def queries(self, t: int) -> dict[str, int]:
         """See `AttackSpec.queries`."""

@@ -101,7 +101,8 @@ class QuantileAttack(LearnedAttack):
 
     def questions(self, t: int) -> list[Probe]:
         """See `AttackSpec.questions`."""
-        return [Probe(start="inverted", t=t, n=OMS_PAIR[1], k=self.k, anchor=self.anchor)]
+        search = {"start": "inverted", "t": t, "n": OMS_PAIR[1], "k": self.k, "anchor": self.anchor}
+        return [Probe(**search, condition=self.told)]
 
     def queries(self, t: int) -> dict[str, int]:
         """See `AttackSpec.queries`; the regressors are no part of the model."""

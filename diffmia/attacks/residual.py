@@ -89,6 +89,7 @@ class ResidualAttack(TableAttack):
             k=self.k or 0,
             anchor=self.anchor,
             t_init=self.t_init,
+            condition=self.told,
             iteration=iteration or self.iteration,
         )
 

@@ -49,6 +49,12 @@ class DifferenceAttack(LearnedAttack):
         """See `AttackSpec.flags`."""
         return [f"anchor {self.anchor}"] if variant != "base" else []
 
+    def lacks(self, target: TargetSpec, auxiliary: int | None) -> str | None:
+        """See `AttackSpec.lacks`."""
+        if target.latent:
+            return "reads maps of the shape of the images, and the target's are of latents"
+        return super().lacks(target, auxiliary)
+
     def refuses(self, target: TargetSpec, t: int, auxiliary: int | None) -> str | None:
         """See `AttackSpec.refuses`."""
         if t % self.k:
@@ -57,8 +63,8 @@ class DifferenceAttack(LearnedAttack):
 
     def questions(self, t: int) -> list[DifferenceMap]:
         """See `AttackSpec.questions`."""
-        probe = Probe(start="inverted", t=t, n=OMS_PAIR[1], k=self.k, anchor=self.anchor)
-        return [DifferenceMap(of=probe)]
+        search = {"start": "inverted", "t": t, "n": OMS_PAIR[1], "k": self.k, "anchor": self.anchor}
+        return [DifferenceMap(of=Probe(**search, condition=self.told))]
 
     def queries(self, t: int) -> dict[str, int]:
         """See `AttackSpec.queries`; the classifier is no part of the model."""

@@ -99,6 +99,7 @@ def _judge(
         own = evaluate_decisions(scores, spec, seed) + not_applicable_rows(scores, skipped)
         rows = {attack: own, attack + ROC: rows[attack]}
     queries = attack_spec.queries(t)
+    told = [] if attack_spec.condition is None else [f"told {attack_spec.condition}"]
     return [
         {
             "attack": row_id,
@@ -108,7 +109,7 @@ def _judge(
             "supervision": attack_spec.supervision,
             "queries": queries["base" if row["variant"] == "base" else "oms"],
             **row,
-            "flags": join_flags([*attack_spec.flags(row["variant"]), *row.get("flags", [])]),
+            "flags": join_flags([*told, *attack_spec.flags(row["variant"]), *row.get("flags", [])]),
         }
         for row_id, of_id in rows.items()
         for row in of_id

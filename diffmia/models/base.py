@@ -59,13 +59,15 @@ class TrainingSpec(Spec):
 class TargetSpec(Spec):
     """A model to attack: what it was trained on, and when it is probed."""
 
-    kind: ClassVar[str]  # of model: targets of one kind share the papers' tables (ddpm, uvit)
+    kind: ClassVar[str]  # of model: targets of one kind share the papers' tables (ddpm, uvit, ldm)
+    latent: ClassVar[bool] = False  # whether it is asked about latents of the images, and told texts
 
     split: str = Field(description="Id of the split whose members the model was trained on")
     schedule: ScheduleSpec | ContinuousScheduleSpec = Field(description="Forward process")
     attacks: tuple[str, ...] | None = Field(
         None, description="Ids of the only attacks that a run does on it, of those it selects; null for all"
     )
+    condition: None = Field(None, description="Only text-to-image targets are told anything")
     timesteps: dict[str, NonNegativeInt] = Field(
         default_factory=dict, description="Attack id: timestep, where it differs from the attack's own"
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 from diffmia.denoiser import Denoiser
 from diffmia.failures import OutOfMemory
 from diffmia.finite import check_finite
+from diffmia.inputs import Batch, Inputs
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples, write_table
 from diffmia.probes import Question
@@ -46,8 +47,8 @@ class CountedDenoiser(Denoiser):
 
 
 Answer = Callable[
-    [Denoiser, np.ndarray, np.ndarray, list[Question], int, torch.device], dict[str, np.ndarray]
-]  # denoiser, images (B, C, H, W), ids (B,), questions, noise seed, device -> columns by name, (B,) or (B, d)
+    [Denoiser, Batch, list[Question], int], dict[str, np.ndarray]
+]  # denoiser, samples, questions, noise seed -> columns by name, (B,) or (B, d)
 
 
 class ModelPass:
@@ -83,7 +84,7 @@ class ModelPass:
 
     def block(
         self,
-        images: np.ndarray,
+        inputs: Inputs,
         ids: np.ndarray,
         questions: list[Question],
         report: Callable[[int], None] = lambda done: None,
@@ -96,7 +97,7 @@ class ModelPass:
         start = 0
         while start < len(ids):
             chosen = ids[start : start + self.batch_size]
-            part = self._batch_or_none(images, chosen, questions)
+            part = self._batch_or_none(inputs, chosen, questions)
             if part is not None:
                 parts.append(part)
                 start += len(chosen)
@@ -108,12 +109,13 @@ class ModelPass:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _batch_or_none(
-        self, images: np.ndarray, ids: np.ndarray, questions: list[Question]
+        self, inputs: Inputs, ids: np.ndarray, questions: list[Question]
     ) -> dict[str, np.ndarray] | None:
         """A batch's columns, or None if the device's memory does not hold it and it can be made smaller."""
         asked = self.denoiser.queries
         try:
-            return self.answer(self.denoiser, images[ids], ids, questions, self.noise_seed, self.device)
+            batch = inputs.batch(ids, (question.condition for question in questions), self.device)
+            return self.answer(self.denoiser, batch, questions, self.noise_seed)
         except torch.OutOfMemoryError as error:
             if len(ids) == 1:
                 raise OutOfMemory(
@@ -152,7 +154,7 @@ def run_pass(model_pass: ModelPass, samples: Samples, store: PieceStore, out: Pa
     to_do = [(ids, questions) for ids, questions in zip(blocks, missing, strict=True) if questions]
     progress = Progress(log, "samples asked about", sum(len(ids) for ids, _ in to_do))
     for ids, questions in to_do:
-        _complete_block(model_pass, samples.images, ids, questions, store, progress)
+        _complete_block(model_pass, samples.inputs, ids, questions, store, progress)
     seconds = write_table(out, samples, blocks, model_pass.questions, store, metadata)
     return {
         "queries_made": model_pass.denoiser.queries,
@@ -163,7 +165,7 @@ def run_pass(model_pass: ModelPass, samples: Samples, store: PieceStore, out: Pa
 
 def _complete_block(
     model_pass: ModelPass,
-    images: np.ndarray,
+    inputs: Inputs,
     ids: np.ndarray,
     questions: list[Question],
     store: PieceStore,
@@ -171,7 +173,7 @@ def _complete_block(
 ) -> None:
     """Ask `questions` about the samples of a block, and put the answers away."""
     before, start = progress.done, time.perf_counter()
-    columns = model_pass.block(images, ids, questions, lambda done: progress.update(before + done))
+    columns = model_pass.block(inputs, ids, questions, lambda done: progress.update(before + done))
     took = time.perf_counter() - start
     for name, values in columns.items():
         check_finite(values, ids, f"answers {name}")

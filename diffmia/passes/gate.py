@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.inputs import Inputs
 from diffmia.models.base import EXACT, Precision
 from diffmia.passes.engine import Answer, ModelPass
 from diffmia.precision import InPrecision
@@ -32,7 +33,7 @@ def in_precision(
     precision: Precision,
     answer: Answer,
     attacks: Mapping[str, tuple[TableAttack, int]],
-    images: np.ndarray,
+    inputs: Inputs,
     ids: np.ndarray,
     batch_size: int,
     noise_seed: int,
@@ -48,9 +49,9 @@ def in_precision(
         `answer` of `passes.residuals`.
     attacks : mapping
         Attacks that only read residuals, by id with timestep.
-    images : uint8 array (N, C, H, W)
+    inputs : Inputs
     ids : int64 array (n,)
-        Samples on which both are asked, members and non-members; ids index `images`.
+        Samples on which both are asked, members and non-members.
 
     Raises
     ------
@@ -60,7 +61,7 @@ def in_precision(
     fast = InPrecision(denoiser, precision)
     questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
     passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in (denoiser, fast)]
-    tables = [pd.DataFrame(of_model.block(images, ids, questions)) for of_model in passes]
+    tables = [pd.DataFrame(of_model.block(inputs, ids, questions)) for of_model in passes]
     lowest = 1.0
     for attack, (spec, t) in attacks.items():
         exact, coarse = (spec.score(table, t) for table in tables)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from diffmia.denoiser import Denoiser
 from diffmia.gradient_norms import gradient_norms
-from diffmia.images import to_unit_range
+from diffmia.inputs import Batch
 from diffmia.models.base import TargetSpec
 from diffmia.noise import sample_noise
 from diffmia.noise_search import search_map
@@ -23,31 +23,26 @@ _AFTER_A_CONSTANT: tuple[GradientLoss, ...] = ("detached", "training")
 
 def answer(
     denoiser: Denoiser,
-    images: np.ndarray,
-    ids: np.ndarray,
+    batch: Batch,
     questions: list[GradientProbe],
     noise_seed: int,
-    device: torch.device,
 ) -> dict[str, np.ndarray]:
     """Every column of every question of a batch, by name, each float32 (B, number of parameter tensors).
 
     Parameters
     ----------
     denoiser : Denoiser
-        In eval mode, on `device`.
-    images : uint8 array (B, C, H, W)
-        The samples.
-    ids : int64 array (B,)
-        Their ids, which their Gaussian noise belongs to.
+        In eval mode, where the batch is.
+    batch : Batch
+        The samples, whose ids their Gaussian noise belongs to, and what the model is told under each condition asked.
     questions : list of GradientProbe
         What is asked; what several share is asked once.
     noise_seed : int
         Seed of the samples' noise.
     """
     columns = {}
-    for timesteps in dict.fromkeys(question.timesteps for question in questions):
-        asked = [question for question in questions if question.timesteps == timesteps]
-        norms = _norms(denoiser, images, ids, timesteps, [question.loss for question in asked], noise_seed, device)
+    for asked in _sharing(questions):
+        norms = _norms(denoiser, batch, asked, noise_seed)
         for question in asked:
             per_timestep, of_mean = (part.cpu().numpy() for part in norms[question.loss])
             columns |= {name: per_timestep[:, i] for i, name in enumerate(question.timestep_columns)}
@@ -61,26 +56,23 @@ def batch_size(spec: TargetSpec) -> int:
 
 
 def _norms(
-    denoiser: Denoiser,
-    images: np.ndarray,
-    ids: np.ndarray,
-    timesteps: tuple[int, ...],
-    losses: list[GradientLoss],
-    noise_seed: int,
-    device: torch.device,
+    denoiser: Denoiser, batch: Batch, questions: list[GradientProbe], noise_seed: int
 ) -> dict[GradientLoss, tuple[Tensor, Tensor]]:
-    """By loss, the norms at each timestep (B, T, P) and those of the mean loss (B, P)."""
-    n, of_each = len(ids), len(timesteps)
-    x0 = to_unit_range(images).to(device).repeat_interleave(of_each, dim=0)  # a row is a (sample, timestep)
-    draws = [sample_noise(noise_seed, ids, tuple(x0.shape[1:]), draw) for draw in range(of_each)]
-    start = torch.from_numpy(np.stack(draws, axis=1)).flatten(0, 1).to(device)  # epsilon^0
-    t = torch.tensor(timesteps, device=device).repeat(n)
+    """By loss, the norms at each timestep (B, T, P) and those of the mean loss (B, P), of questions that share both."""
+    timesteps, losses = questions[0].timesteps, [question.loss for question in questions]
+    n, of_each = len(batch.ids), len(timesteps)
+    x0 = batch.x0.repeat_interleave(of_each, dim=0)  # a row is a (sample, timestep)
+    told = batch.told[questions[0].condition]
+    told = None if told is None else told.repeat_interleave(of_each, dim=0)
+    draws = [sample_noise(noise_seed, batch.ids, batch.shape, draw) for draw in range(of_each)]
+    start = torch.from_numpy(np.stack(draws, axis=1)).flatten(0, 1).to(x0)  # epsilon^0
+    t = torch.tensor(timesteps, device=x0.device).repeat(n)
     first = torch.empty_like(start)  # epsilon^1, kept by whoever asks first
     shape = {"rows": n * of_each, "rows_per_sample": of_each}
     found = {}
 
     def step(epsilon: Tensor, rows: slice) -> Tensor:
-        return search_map(denoiser, x0[rows], t[rows])(epsilon)  # OMS Eq. 7
+        return search_map(denoiser, x0[rows], t[rows], None if told is None else told[rows])(epsilon)  # OMS Eq. 7
 
     def base(rows: slice) -> Tensor:
         epsilon = step(start[rows], rows)
@@ -112,6 +104,14 @@ def _norms(
     return found
 
 
+def _sharing(questions: list[GradientProbe]) -> list[list[GradientProbe]]:
+    """Questions that share their queries: of the same timesteps and condition."""
+    shared: dict[tuple, list[GradientProbe]] = {}
+    for question in questions:
+        shared.setdefault((question.timesteps, question.condition), []).append(question)
+    return list(shared.values())
+
+
 def _mean_square(residual: Tensor) -> Tensor:
     return residual.square().flatten(1).mean(1)
 
@@ -119,10 +119,10 @@ def _mean_square(residual: Tensor) -> Tensor:
 def count_evaluations(questions: list[GradientProbe]) -> int:
     """Model evaluations per sample of a pass, a backward pass counted as `BACKWARD` of them."""
     total = 0
-    for timesteps in {question.timesteps for question in questions}:
-        losses = {question.loss for question in questions if question.timesteps == timesteps}
+    for asked in _sharing(questions):
+        losses = {question.loss for question in asked}
         shared = losses.intersection(_AFTER_A_CONSTANT)
         forward = bool("base" in losses or shared) + bool(shared) + 2 * ("full" in losses)
         backward = ("base" in losses) + len(shared) + 2 * ("full" in losses)
-        total += len(timesteps) * (forward + BACKWARD * backward)
+        total += len(asked[0].timesteps) * (forward + BACKWARD * backward)
     return total

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from diffmia.denoiser import Denoiser
-from diffmia.images import to_unit_range
+from diffmia.inputs import Batch
 from diffmia.jacobian import spectral_norms
 from diffmia.models.base import TargetSpec
 from diffmia.noise import sample_noise
@@ -27,36 +27,31 @@ START_DRAW = 1  # draw 0 is where searches start: the first vector has nothing t
 
 def answer(
     denoiser: Denoiser,
-    images: np.ndarray,
-    ids: np.ndarray,
+    batch: Batch,
     questions: list[JacobianProbe],
     noise_seed: int,
-    device: torch.device,
 ) -> dict[str, np.ndarray]:
     """Every column of every question of a batch, by name: spectral norms float64 (B,).
 
     Parameters
     ----------
     denoiser : Denoiser
-        In eval mode, on `device`.
-    images : uint8 array (B, C, H, W)
-        The samples.
-    ids : int64 array (B,)
-        Their ids, which their Gaussian noise and the first vectors of their power iterations belong to.
+        In eval mode, where the batch is.
+    batch : Batch
+        The samples, whose ids their Gaussian noise and the first vectors of their power iterations belong to.
     questions : list of JacobianProbe
         What is asked.
     noise_seed : int
         Seed of the samples' noise.
     """
-    x0 = to_unit_range(images).to(device)
 
     def gaussian(draw: int) -> Tensor:
-        return torch.from_numpy(sample_noise(noise_seed, ids, tuple(x0.shape[1:]), draw)).to(device)
+        return torch.from_numpy(sample_noise(noise_seed, batch.ids, batch.shape, draw)).to(batch.x0)
 
-    search, start = NoiseSearch(denoiser, x0, gaussian), gaussian(START_DRAW)
+    search, start = NoiseSearch(denoiser, batch.x0, gaussian, batch.told), gaussian(START_DRAW)
     columns = {}
     for question in questions:
-        f = search_map(denoiser, x0, question.of.t)
+        f = search_map(denoiser, batch.x0, question.of.t, batch.told[question.condition])
         with torch.no_grad():
             iterates = search.iterates(question.of)
         for i, epsilon in enumerate(iterates):

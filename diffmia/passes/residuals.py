@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from diffmia.denoiser import Denoiser
-from diffmia.images import to_unit_range
+from diffmia.inputs import Batch
 from diffmia.models.base import TargetSpec
 from diffmia.noise import sample_noise
 from diffmia.noise_search import NoiseSearch, residual_norms
@@ -24,33 +24,28 @@ from diffmia.schedules import DiscreteSchedule, Schedule
 @torch.inference_mode()
 def answer(
     denoiser: Denoiser,
-    images: np.ndarray,
-    ids: np.ndarray,
+    batch: Batch,
     questions: list[Question],
     noise_seed: int,
-    device: torch.device,
 ) -> dict[str, np.ndarray]:
     """Every column of every question of a batch, by name: norms float64 (B,), maps float32 (B, C * H * W).
 
     Parameters
     ----------
     denoiser : Denoiser
-        In eval mode, on `device`.
-    images : uint8 array (B, C, H, W)
-        The samples.
-    ids : int64 array (B,)
-        Their ids, which their Gaussian noise belongs to.
+        In eval mode, where the batch is.
+    batch : Batch
+        The samples, whose ids their Gaussian noise belongs to, and what the model is told under each condition asked.
     questions : list of Probe, DifferenceMap, Drift and Trajectory
         What is asked; what several share is asked once.
     noise_seed : int
         Seed of the samples' noise.
     """
-    x0 = to_unit_range(images).to(device)
 
     def gaussian(draw: int) -> Tensor:
-        return torch.from_numpy(sample_noise(noise_seed, ids, tuple(x0.shape[1:]), draw)).to(device)
+        return torch.from_numpy(sample_noise(noise_seed, batch.ids, batch.shape, draw)).to(batch.x0)
 
-    search = NoiseSearch(denoiser, x0, gaussian)
+    search = NoiseSearch(denoiser, batch.x0, gaussian, batch.told)
     columns = {}
     for question in questions:
         kept = _KEPT[type(question)](search, question)
@@ -93,7 +88,8 @@ def count_evaluations(questions: list[Question]) -> int:
     """Model evaluations per sample of a pass: the search itself, run on a model that answers nothing, counted."""
     probes = [question if isinstance(question, Probe) else question.of for question in questions]
     mute = _Mute(DiscreteSchedule(torch.full((1 + max((p.t + p.k for p in probes), default=0),), 1e-4)))
-    search = NoiseSearch(mute, torch.zeros(1, 1, 1, 1), lambda draw: torch.zeros(1, 1, 1, 1))
+    nothing = dict.fromkeys(probe.condition for probe in probes)
+    search = NoiseSearch(mute, torch.zeros(1, 1, 1, 1), lambda draw: torch.zeros(1, 1, 1, 1), nothing)
     for probe in probes:
         search.iterates(probe)
     return mute.asked

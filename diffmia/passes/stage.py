@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from diffmia.device import device_name
 from diffmia.errors import DiffmiaError
-from diffmia.images import open_images
+from diffmia.inputs import Inputs
 from diffmia.models.base import EXACT, TargetSpec
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
 from diffmia.passes.gate import PER_SIDE, in_precision
@@ -40,7 +40,7 @@ def run_shard(
     job: str,
     shard: tuple[int, int],
     target: Path,
-    images: Path,
+    inputs: Inputs,
     samples: Path,
     split: Path,
     out: Path,
@@ -67,7 +67,7 @@ def run_shard(
     roles = roles_of(manifest, spec.auxiliary_half)
     if "limit" in resolved:
         roles = first_of_each_side(roles, resolved["limit"])
-    chosen = _samples(open_images(images), pd.read_parquet(samples), roles, shard)
+    chosen = _samples(inputs, pd.read_parquet(samples), roles, shard)
     hashes = {
         "schema_version": SCHEMA_VERSION,
         "split_hash": manifest["split_hash"],
@@ -79,11 +79,11 @@ def run_shard(
         few = np.concatenate(list(first_of_each_side(roles, PER_SIDE).values()))
         asked, rho = in_precision(
             *(denoiser, precision, kind.answer, attacks),
-            *(chosen.images, few, kind.batch_size(spec), resolved["seed"], device),
+            *(inputs, few, kind.batch_size(spec), resolved["seed"], device),
         )
         agreement = {"precision": precision, "rank_agreement": rho}
     context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": precision}
-    store = PieceStore(Path("results", answers, "_store"), context)
+    store = PieceStore(Path("results", answers, "_store"), context, inputs.texts)
     model_pass = ModelPass(asked, questions, kind.answer, resolved["seed"], kind.batch_size(spec), device)
     facts = run_pass(model_pass, chosen, store, out, hashes) | agreement
     log.info("%d samples, %d model queries made", len(chosen.ids), facts["queries_made"])
@@ -124,8 +124,8 @@ def first_of_each_side(roles: dict[str, np.ndarray], limit: int) -> dict[str, np
     return {role: np.sort(roles[role])[:limit] for role in ("member", "non_member")}
 
 
-def _samples(images: np.ndarray, table: pd.DataFrame, roles: dict[str, np.ndarray], shard: tuple[int, int]) -> Samples:
+def _samples(inputs: Inputs, table: pd.DataFrame, roles: dict[str, np.ndarray], shard: tuple[int, int]) -> Samples:
     role_of = {sample_id: role for role, ids in roles.items() for sample_id in ids.tolist()}
     ids = shard_ids(np.array(sorted(role_of), dtype=np.int64), *shard)
     labels = table.set_index("sample_id")["label"]
-    return Samples(images, ids, np.array([role_of[i] for i in ids.tolist()]), labels[ids].to_numpy(np.int64))
+    return Samples(inputs, ids, np.array([role_of[i] for i in ids.tolist()]), labels[ids].to_numpy(np.int64))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -21,15 +23,21 @@ SECONDS = b"seconds"
 
 
 class PieceStore:
-    """Pieces below `folder` that belong to one `context`: the hashes of code, weights and data, and the noise seed."""
+    """Pieces below `folder` that belong to one `context`: the hashes of code, weights and data, and the noise seed.
 
-    def __init__(self, folder: Path, context: dict):
-        self.folder, self.context = Path(folder), context
+    `texts` are the hashes of what the model is told, by condition: a text that was edited costs the questions that are
+    asked under its condition, and no others.
+    """
+
+    def __init__(self, folder: Path, context: dict, texts: Mapping[str, str] = MappingProxyType({})):
+        self.folder, self.context, self.texts = Path(folder), context, texts
 
     def path(self, question: Question, sample_ids: np.ndarray) -> Path:
         """Where the piece of a question and these samples is or would be."""
         samples = hashlib.sha256(sample_ids.tobytes()).hexdigest()
         key = {**self.context, "question": question.model_dump(mode="json"), "samples": samples}
+        if question.condition in self.texts:
+            key["texts"] = self.texts[question.condition]
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.parquet"
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
+from diffmia.inputs import Inputs
 from diffmia.passes.store import PieceStore, column_type
 from diffmia.probes import Question
 
@@ -20,9 +21,9 @@ SCHEMA_VERSION = "1"
 
 @dataclass
 class Samples:
-    """Samples of a shard, in ascending order of id, beside the images of their whole dataset."""
+    """Samples of a shard, in ascending order of id, beside the inputs of their whole dataset."""
 
-    images: np.ndarray  # uint8 (N, C, H, W)
+    inputs: Inputs
     ids: np.ndarray  # int64 (n,)
     roles: np.ndarray  # str (n,)
     labels: np.ndarray  # int64 (n,)

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffmia.config import Config, load_config
 from diffmia.denoiser import Denoiser
 from diffmia.images import open_images, to_unit_range
+from diffmia.inputs import Pixels
 from diffmia.jobs import questions_of
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.residuals import answer, count_evaluations
@@ -59,7 +60,7 @@ def run(config: Config, target: str, n: int, shape: tuple[int, int, int] | None 
         path = Path(folder, "images.npy")
         np.save(path, np.random.default_rng(0).integers(0, 256, (n, *shape), dtype=np.uint8))
         images = open_images(path)
-        samples = Samples(images, np.arange(n), np.full(n, "member"), np.zeros(n, np.int64))
+        samples = Samples(Pixels(images), np.arange(n), np.full(n, "member"), np.zeros(n, np.int64))
         flop = count_flop(model, images[:batch_size])  # which warms the model up, too
         model_pass = ModelPass(model, probes, answer, 0, batch_size, CPU)
         start = time.perf_counter()

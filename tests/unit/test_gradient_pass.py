@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from diffmia.inputs import Pixels
 from diffmia.noise import sample_noise
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.gradients import answer, count_evaluations
@@ -25,14 +26,14 @@ PROBES = [GradientProbe(loss=loss, timesteps=TIMESTEPS) for loss in LOSSES]
 def samples():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (9, 1, 8, 8), dtype=np.uint8)
-    return Samples(images, np.array([1, 4, 5, 8]), np.array(["member"] * 4), np.zeros(4, np.int64))
+    return Samples(Pixels(images), np.array([1, 4, 5, 8]), np.array(["member"] * 4), np.zeros(4, np.int64))
 
 
 @pytest.fixture(scope="module")
 def columns(tiny_target, samples):
     torch.manual_seed(0)  # the weights of `tiny_unet`
     tiny_unet = tiny_target.build((1, 8, 8)).eval().requires_grad_(False)
-    return answer(tiny_unet, samples.images[samples.ids], samples.ids, PROBES, SEED, CPU)
+    return answer(tiny_unet, samples.inputs.batch(samples.ids, ["none"], CPU), PROBES, SEED)
 
 
 def by_hand(model, image, sample_id, loss, draws):
@@ -64,7 +65,9 @@ def by_hand(model, image, sample_id, loss, draws):
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.loss)
 def test_norms_are_those_of_each_samples_own_gradients(probe, columns, tiny_unet, samples):
     for row, sample_id in enumerate(samples.ids):
-        gradients = by_hand(tiny_unet, samples.images[sample_id], sample_id, probe.loss, list(enumerate(TIMESTEPS)))
+        gradients = by_hand(
+            tiny_unet, samples.inputs.images[sample_id], sample_id, probe.loss, list(enumerate(TIMESTEPS))
+        )
         for name, of_t in zip(probe.timestep_columns, gradients, strict=True):
             expected = np.array([g.norm().item() for g in of_t])
             np.testing.assert_allclose(columns[name][row], expected, rtol=1e-3, atol=1e-5 * expected.max())
@@ -81,7 +84,7 @@ def test_every_column_of_every_probe_is_there(columns, tiny_unet):
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.loss)
 def test_a_loss_does_not_depend_on_which_others_are_asked(probe, columns, tiny_unet, samples):
-    alone = answer(tiny_unet, samples.images[samples.ids], samples.ids, [probe], SEED, CPU)
+    alone = answer(tiny_unet, samples.inputs.batch(samples.ids, ["none"], CPU), [probe], SEED)
     for name in probe.columns():
         np.testing.assert_allclose(alone[name], columns[name], rtol=1e-5)
 
@@ -110,7 +113,7 @@ def test_what_is_shared_is_asked_once(losses, evaluations, tiny_unet, samples):
     asked = []
     predict = tiny_unet.predict_noise
     tiny_unet.predict_noise = lambda x_t, t, condition=None: asked.append(len(x_t)) or predict(x_t, t, condition)
-    answer(tiny_unet, samples.images[samples.ids], samples.ids, probes, SEED, CPU)
+    answer(tiny_unet, samples.inputs.batch(samples.ids, ["none"], CPU), probes, SEED)
     backward = len(set(losses) - {"full"}) + 2 * ("full" in losses)
     assert sum(asked) == (evaluations - 2 * backward) * len(TIMESTEPS) * len(samples.ids)
 
@@ -124,7 +127,7 @@ def test_what_a_probe_costs_alone(loss):
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_batch_size_changes_no_number(batch_size, columns, tiny_unet, samples):
     model_pass = ModelPass(tiny_unet, PROBES, answer, SEED, batch_size, CPU)
-    again = model_pass.block(samples.images, samples.ids, PROBES)
+    again = model_pass.block(samples.inputs, samples.ids, PROBES)
     for name, values in columns.items():
         np.testing.assert_allclose(again[name], values, rtol=1e-3, atol=1e-6 * values.max())
 

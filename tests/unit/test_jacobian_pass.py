@@ -21,6 +21,7 @@ from diffmia.config import load_config
 from diffmia.figures import jacobian_norm
 from diffmia.figures.figure import MEMBER, NON_MEMBER, FigureData, save
 from diffmia.figures.stage import plot_figure
+from diffmia.inputs import Pixels
 from diffmia.jacobian import spectral_norms
 from diffmia.models.networks.uvit import UViT, UViTDenoiser
 from diffmia.models.schedule import ContinuousScheduleSpec
@@ -37,7 +38,7 @@ from diffmia.studies import StudiesSpec
 CPU = torch.device("cpu")
 SEED = 5
 STUDIES = StudiesSpec(jacobian_samples=2, jacobian_timesteps=(50, 200), jacobian_iterates=2)
-PROBES = STUDIES.jacobian_questions()
+PROBES = STUDIES.jacobian_questions(None)
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = (REPOSITORY / "config.yaml").read_text()
 
@@ -55,7 +56,9 @@ def one_thread():
 def samples():
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (9, 1, 8, 8), dtype=np.uint8)
-    return Samples(images, np.array([1, 4, 5, 8]), np.array(["member", "non_member"] * 2), np.zeros(4, np.int64))
+    return Samples(
+        Pixels(images), np.array([1, 4, 5, 8]), np.array(["member", "non_member"] * 2), np.zeros(4, np.int64)
+    )
 
 
 def tiny_uvit():
@@ -75,11 +78,11 @@ def model(request, tiny_target):
 
 @pytest.fixture(scope="module")
 def columns(model, samples):
-    return answer(model, samples.images[samples.ids], samples.ids, PROBES, SEED, CPU)
+    return answer(model, samples.inputs.batch(samples.ids, ["none"], CPU), PROBES, SEED)
 
 
 def test_norms_are_those_of_the_map_at_each_iterate(model, columns, samples):
-    x0 = torch.from_numpy(samples.images[samples.ids] / 127.5 - 1).float()
+    x0 = torch.from_numpy(samples.inputs.images[samples.ids] / 127.5 - 1).float()
     epsilon_0, start = (torch.from_numpy(sample_noise(SEED, samples.ids, (1, 8, 8), draw)) for draw in (0, 1))
     for t in STUDIES.jacobian_timesteps:
         alpha_bar = torch.as_tensor(model.schedule.alpha_bar(t)).float()
@@ -99,7 +102,7 @@ def test_norms_are_those_of_the_map_at_each_iterate(model, columns, samples):
 
 @pytest.mark.parametrize("batch_size", [1, 3])
 def test_batch_size_changes_no_number(batch_size, model, columns, samples):
-    again = ModelPass(model, PROBES, answer, SEED, batch_size, CPU).block(samples.images, samples.ids, PROBES)
+    again = ModelPass(model, PROBES, answer, SEED, batch_size, CPU).block(samples.inputs, samples.ids, PROBES)
     for name, values in columns.items():
         np.testing.assert_allclose(again[name], values, rtol=1e-4)
 
@@ -110,7 +113,7 @@ def test_a_question_costs_at_most_what_it_says(samples):
     assert probe.cost() == 2 + 3 * (1 + BACKWARD + PRODUCTS * BACKWARD)
     assert count_evaluations(PROBES) == 2 * probe.cost()
     model_pass = ModelPass(tiny_uvit(), [probe], answer, SEED, 4, CPU)
-    model_pass.block(samples.images, samples.ids, [probe])
+    model_pass.block(samples.inputs, samples.ids, [probe])
     assert model_pass.denoiser.queries == 4 * (2 + 3)  # each norm asks f once
 
 
@@ -118,7 +121,7 @@ def test_the_table_has_a_number_for_each_norm(samples, tmp_path):
     model_pass = ModelPass(tiny_uvit(), PROBES, answer, SEED, 4, CPU)
     run_pass(model_pass, samples, PieceStore(tmp_path / "store", {}), tmp_path / "table.parquet", {"split_hash": "s"})
     table = pq.read_table(tmp_path / "table.parquet").to_pandas()
-    expected = answer(tiny_uvit(), samples.images[samples.ids], samples.ids, PROBES, SEED, CPU)
+    expected = answer(tiny_uvit(), samples.inputs.batch(samples.ids, ["none"], CPU), PROBES, SEED)
     for name, values in expected.items():
         np.testing.assert_allclose(table[name], values, rtol=1e-4)
 

@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from diffmia.denoiser import Denoiser
+from diffmia.inputs import Pixels
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.noise import sample_noise
 from diffmia.passes.engine import ModelPass
@@ -61,7 +62,7 @@ class Silent(Denoiser):
 def test_probes_at_all_timesteps_start_from_the_same_noise():
     images, ids = np.zeros((20, 1, 4, 4), np.uint8), np.array([3, 11, 12])
     probes = [Probe(start="gaussian", t=50, n=1), Probe(start="gaussian", t=350, n=1)]
-    columns = ModelPass(Silent(), probes, answer, 17, 2, torch.device("cpu")).block(images, ids, probes)
+    columns = ModelPass(Silent(), probes, answer, 17, 2, torch.device("cpu")).block(Pixels(images), ids, probes)
     noise = sample_noise(17, ids, (1, 4, 4)).reshape(3, -1).astype(float)
     for p in (1, 2, 3, 4, 5, 6):
         for t in (50, 350):

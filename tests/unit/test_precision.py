@@ -9,6 +9,7 @@ import torch
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.inputs import Pixels
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.passes.gate import in_precision
 from diffmia.passes.residuals import answer
@@ -37,7 +38,7 @@ class Scaled(Denoiser):
 
 def gate(model: Denoiser, precision: str, attacks=NAIVE, batch_size: int = 20) -> tuple[Denoiser, float]:
     model = model.requires_grad_(False).eval()
-    return in_precision(model, precision, answer, attacks, IMAGES, IDS, batch_size, 3, CPU)
+    return in_precision(model, precision, answer, attacks, Pixels(IMAGES), IDS, batch_size, 3, CPU)
 
 
 def test_what_goes_in_and_comes_out_is_float32(tiny_unet):

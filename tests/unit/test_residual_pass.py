@@ -17,6 +17,7 @@ from diffmia.config import load_config
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.failures import OutOfMemory
+from diffmia.inputs import Pixels
 from diffmia.noise import sample_noise
 from diffmia.noise_search import NoiseSearch
 from diffmia.passes import engine, gate
@@ -59,7 +60,7 @@ def make_samples(n: int) -> Samples:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2 * n, 1, 8, 8), dtype=np.uint8)
     ids = np.sort(rng.choice(2 * n, n, replace=False))
-    return Samples(images, ids, rng.choice(["member", "non_member", "auxiliary"], n), rng.integers(0, 10, n))
+    return Samples(Pixels(images), ids, rng.choice(["member", "non_member", "auxiliary"], n), rng.integers(0, 10, n))
 
 
 SAMPLES = make_samples(12)
@@ -155,7 +156,7 @@ def test_shards_change_no_number(shards, reference, tiny_unet, workplace):
     parts = []
     for shard in range(shards):
         rows = shard_ids(np.arange(len(SAMPLES.ids)), shard, shards)
-        part = Samples(SAMPLES.images, SAMPLES.ids[rows], SAMPLES.roles[rows], SAMPLES.labels[rows])
+        part = Samples(SAMPLES.inputs, SAMPLES.ids[rows], SAMPLES.roles[rows], SAMPLES.labels[rows])
         model_pass = ModelPass(tiny_unet, merge(ALL), answer, SEED, 256, CPU)
         run_pass(model_pass, part, workplace.store, workplace.folder / f"{shard}.parquet", {"split_hash": "s"})
         parts.append(workplace.folder / f"{shard}.parquet")
@@ -205,7 +206,7 @@ def test_shards_are_runs_of_whole_blocks(n, shards):
 
 def test_order_of_samples_changes_no_number(reference, tiny_unet):
     order = np.random.default_rng(1).permutation(len(SAMPLES.ids))
-    columns = ModelPass(tiny_unet, ALL, answer, SEED, 5, CPU).block(SAMPLES.images, SAMPLES.ids[order], ALL)
+    columns = ModelPass(tiny_unet, ALL, answer, SEED, 5, CPU).block(SAMPLES.inputs, SAMPLES.ids[order], ALL)
     same_scores(reference, pd.DataFrame({"sample_id": SAMPLES.ids[order]} | columns))
 
 
@@ -314,7 +315,7 @@ def test_the_table_has_a_column_for_every_pair_and_norm(tiny_unet, workplace):
 @pytest.mark.parametrize("probe", ALL, ids=lambda probe: probe.name)
 def test_a_column_is_the_norm_of_its_pair_of_iterates(probe, tiny_unet, workplace):
     table, _ = workplace.run(tiny_unet, [probe])
-    x0 = torch.from_numpy(SAMPLES.images[SAMPLES.ids] / 127.5 - 1).float()
+    x0 = torch.from_numpy(SAMPLES.inputs.images[SAMPLES.ids] / 127.5 - 1).float()
     gaussian = torch.from_numpy(sample_noise(SEED, SAMPLES.ids, (1, 8, 8)))
     iterates = NoiseSearch(tiny_unet, x0, lambda draw: gaussian).iterates(probe)
     for i, j in [(0, 1), (0, 2), (1, 2)]:
@@ -364,10 +365,11 @@ class Stage:
 
     def run(self, **changed) -> dict:
         job = json.dumps(self.job | changed)
-        files = {"images": "images.npy", "samples": "samples.parquet", "split": "split.json", "out": "out.parquet"}
+        files = {"samples": "samples.parquet", "split": "split.json", "out": "out.parquet"}
         paths = {key: self.folder / name for key, name in files.items()}
-        target = self.folder / "target"
-        return run_shard("residuals", self.spec, job, (0, 1), target, device=CPU, attacks=self.attacks, **paths)
+        inputs = Pixels(np.load(self.folder / "images.npy"))
+        of = self.folder / "target", inputs
+        return run_shard("residuals", self.spec, job, (0, 1), *of, device=CPU, attacks=self.attacks, **paths)
 
 
 @pytest.fixture
@@ -428,7 +430,7 @@ class TestDifferenceMaps:
 
     def test_they_are_the_differences_of_the_iterates(self, tiny_unet, workplace):
         table, _ = workplace.run(tiny_unet, [self.MAPS])
-        x0 = torch.from_numpy(SAMPLES.images[SAMPLES.ids] / 127.5 - 1).float()
+        x0 = torch.from_numpy(SAMPLES.inputs.images[SAMPLES.ids] / 127.5 - 1).float()
         e0, e1, e2 = NoiseSearch(tiny_unet, x0, lambda draw: None).iterates(SECMI)
         for j, epsilon in ((1, e1), (2, e2)):
             expected = (e0 - epsilon).abs().flatten(1).numpy()
@@ -456,7 +458,7 @@ class TestDrifts:
         model.schedule = ContinuousSchedule(0.1, 20.0)
         table, made = workplace.run(model, [self.OF, Drift(of=self.OF)])
         assert made == 3 == count_evaluations([self.OF, Drift(of=self.OF)])
-        x0 = torch.from_numpy(SAMPLES.images[SAMPLES.ids] / 127.5 - 1).float()
+        x0 = torch.from_numpy(SAMPLES.inputs.images[SAMPLES.ids] / 127.5 - 1).float()
         for j, drift in enumerate(NoiseSearch(model, x0, lambda draw: None).drifts(self.OF), start=1):
             for norm, p in (("l4", 4), ("linf", float("inf"))):
                 expected = torch.linalg.vector_norm(drift.flatten(1).double(), ord=p, dim=1).detach().numpy()
