@@ -6,9 +6,14 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from PIL import Image
+from pydantic import Field
 
 from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
 from diffmia.receipts import SourceFile
+
+SIDE = 8
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 class Digits(DatasetSpec):
@@ -19,6 +24,10 @@ class Digits(DatasetSpec):
     images: ClassVar[int] = 1_797
 
     source: Literal["digits"]
+    captions: bool = Field(False, description="Give each image a caption of its class, such as `a handwritten seven`")
+    size: int | None = Field(
+        None, ge=SIDE, description="Side in pixels that images are enlarged to, bilinearly; null: 8, as they are"
+    )
 
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; there is nothing to fetch."""
@@ -29,10 +38,17 @@ class Digits(DatasetSpec):
         from sklearn.datasets import load_digits
 
         digits = load_digits()
-        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[:, np.newaxis]
+        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+        side = self.size or SIDE
         return ImageStream(
             count=len(images),
-            shape=(1, 8, 8),
+            shape=(1, side, side),
             label_names=[str(name) for name in digits.target_names],
-            samples=(Sample(pixels, int(label)) for pixels, label in zip(images, digits.target, strict=True)),
+            samples=(self._sample(*of) for of in zip(images, digits.target.tolist(), strict=True)),
         )
+
+    def _sample(self, image: np.ndarray, label: int) -> Sample:
+        if self.size is not None:
+            image = np.asarray(Image.fromarray(image).resize((self.size, self.size), Image.Resampling.BILINEAR))
+        caption = f"a handwritten {NAMES[label]}" if self.captions else None
+        return Sample(image[np.newaxis], label, caption=caption)

@@ -166,7 +166,7 @@ def texts():
 @pytest.mark.parametrize(
     ("edited", "reruns"),
     [
-        ("diffmia/datasets/digits.py", "dataset digits"),
+        ("diffmia/datasets/digits.py", "dataset (captioned_)?digits"),
         ("diffmia/datasets/prepare.py", "dataset .*"),
         ("diffmia/splits.py", "split|residuals|gradients|learning .*|tables"),
         ("diffmia/noise.py", "residuals|gradients"),

@@ -87,6 +87,38 @@ def test_digits_are_those_of_scikit_learn(tmp_path):
     assert Digits(source="digits").inputs() == []
 
 
+def test_digits_without_the_new_keys_are_what_they_always_were(tmp_path):
+    _, samples, manifest = prepare(Digits(source="digits"), tmp_path)
+    assert manifest["dataset_hash"] == "464a29830706409d53277d9cfaa9366828bc28937d024651c6220017ec9d4222"
+    assert samples["caption"].isna().all()
+
+
+def test_digits_with_captions(tmp_path):
+    images, samples, manifest = prepare(Digits(source="digits", captions=True), tmp_path)
+    plain, _, without = prepare(Digits(source="digits"), tmp_path)
+    np.testing.assert_array_equal(images, plain)
+    seven = samples["label_name"] == "7"
+    assert set(samples["caption"][seven]) == {"a handwritten seven"}
+    assert samples["caption"].nunique() == 10
+    assert samples["caption"].notna().all()
+    assert manifest["dataset_hash"] != without["dataset_hash"]
+
+
+def test_digits_are_enlarged_between_their_pixels(tmp_path):
+    images, _, manifest = prepare(Digits(source="digits", size=16), tmp_path)
+    plain, _, _ = prepare(Digits(source="digits"), tmp_path)
+    assert manifest["shape"] == [1, 16, 16]
+    x = np.pad(plain[:, 0].astype(float), ((0, 0), (1, 1), (1, 1)), mode="edge")
+    # the four pixels that a pixel becomes lie a quarter of it from its centre: 3/4 of it and 1/4 of its neighbour
+    left = (3 * x[:, :, 1:-1] + x[:, :, :-2]) / 4
+    expected = (3 * left[:, 1:-1] + left[:, :-2]) / 4
+    assert abs(images[:, 0, ::2, ::2] - expected).max() <= 1  # rounded twice
+    same, _, _ = prepare(Digits(source="digits", size=8), tmp_path)
+    np.testing.assert_array_equal(same, plain)
+    with pytest.raises(ValidationError, match="greater than or equal to 8"):
+        Digits(source="digits", size=7)
+
+
 def test_samples_have_their_columns_and_the_hash_covers_all_that_is_data(tmp_path):
     save_image(tmp_path / "root" / "ann" / "1.png", noise(1, 4, 4, 3))
     save_image(tmp_path / "root" / "bob" / "1.png", noise(2, 4, 4, 3))

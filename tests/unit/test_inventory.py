@@ -94,10 +94,11 @@ def test_what_is_as_it_was_is_verified(folder, capsys):
     assert (status, problems) == (0, [])
     assert right == [
         "digits: part of an installed package, and not prepared yet",
+        "captioned_digits: part of an installed package, and not prepared yet",
         "cifar10: small.tar.gz has its published checksum",
         "cifar10: all files are what they were when they were first read",
         "cifar10: images and samples have the hash of their manifest",
-        *(f"{id_}: absent, so that there is nothing to verify" for id_ in list(SHIPPED["datasets"])[2:]),
+        *(f"{id_}: absent, so that there is nothing to verify" for id_ in list(SHIPPED["datasets"])[3:]),
         "mine: all files are what they were when they were first read",
         "mine: images and samples have the hash of their manifest",
         "copy: local, 1 files, which the workflow has not read yet",
@@ -184,7 +185,7 @@ def test_a_dataset_that_is_named_has_to_be_there(folder, capsys):
 def test_an_unknown_id_is_refused(folder, capsys):
     status, right, [problem] = verified(capsys, "digits", "lwf")
     assert (status, right) == (1, [])
-    assert problem.startswith("diffmia: dataset 'lwf' is not defined. Defined: digits, cifar10, ")
+    assert problem.startswith("diffmia: dataset 'lwf' is not defined. Defined: digits, captioned_digits, cifar10, ")
 
 
 @pytest.mark.parametrize(
