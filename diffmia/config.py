@@ -22,6 +22,7 @@ from diffmia.attacks.residual import ResidualAttack
 from diffmia.blind.spec import DuplicatesSpec
 from diffmia.config_errors import explain
 from diffmia.datasets.base import DatasetSpec
+from diffmia.datasets.joined import check_parts
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.rows import ROC
 from diffmia.evaluation.spec import EvaluationSpec
@@ -318,6 +319,10 @@ def published_targets() -> dict[str, list[str]]:
 
 def _check_definitions(config: Config) -> None:
     published = published_targets()
+    for id_, dataset in config.datasets.items():
+        for part in dataset.made_of():
+            _known(f"datasets.{id_}.parts", part, config.datasets)
+    check_parts(config.datasets)
     for id_, split in config.splits.items():
         _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
     for id_, target in config.targets.items():

@@ -14,9 +14,9 @@ from diffmia.datasets.base import DatasetSpec, Download
 from diffmia.datasets.download import cache_folder, has_checksum
 from diffmia.datasets.prepare import prepared_hash
 from diffmia.errors import DiffmiaError
+from diffmia.layout import PREPARED, prepared_files
 from diffmia.receipts import changes_since
 
-PREPARED = Path("results/datasets")
 _WIDTHS = {"what": 32, "licence": 28}  # characters, beyond which a cell goes on in the next line
 
 
@@ -110,9 +110,10 @@ def _local(id_: str, spec: DatasetSpec) -> Finding:
 
 def _prepared(id_: str) -> Finding:
     folder = PREPARED / id_
+    images, samples, manifest = prepared_files(id_)
     try:
-        expected = json.loads(_manifest(id_).read_text())["dataset_hash"]
-        same = prepared_hash(folder / "images.npy", folder / "samples.parquet") == expected
+        expected = json.loads(manifest.read_text())["dataset_hash"]
+        same = prepared_hash(images, samples) == expected
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         return Finding(f"{id_}: cannot read what was prepared in {folder} ({error}); delete it and run again", True)
     if not same:
@@ -125,7 +126,7 @@ def _cached(spec: DatasetSpec) -> dict[Path, Download]:
 
 
 def _manifest(id_: str) -> Path:
-    return PREPARED / id_ / "manifest.json"
+    return prepared_files(id_)[-1]
 
 
 def _images(id_: str, spec: DatasetSpec) -> str:

@@ -1,10 +1,18 @@
-"""Where files of a seed lie: `<anything>/<id>/seed<n>[.suffixes]`, and `…/<id>/seed<n>/<file>`."""
+"""Where files lie: prepared datasets, and those of a seed, `<anything>/<id>/seed<n>[.suffixes]`, or below that."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+PREPARED = Path("results/datasets")
+
+
+def prepared_files(dataset: str) -> tuple[Path, Path, Path]:
+    """The images of a dataset, a row about each, and its manifest."""
+    folder = PREPARED / dataset
+    return folder / "images.npy", folder / "samples.parquet", folder / "manifest.json"
 
 
 def id_and_seed(path: str | Path) -> tuple[str, int]:

@@ -59,7 +59,9 @@ def existing(where, paths):
 
 
 def dataset_inputs(wildcards):
-    return existing(f"datasets.{wildcards.dataset}", CONFIG.datasets[wildcards.dataset].inputs())
+    """Files of a user's own; of a dataset that is made of others those, which the workflow prepares first."""
+    spec = CONFIG.datasets[wildcards.dataset]
+    return spec.inputs() if spec.made_of() else existing(f"datasets.{wildcards.dataset}", spec.inputs())
 
 
 def split_inputs(wildcards):

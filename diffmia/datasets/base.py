@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from diffmia.receipts import SourceFile
 from diffmia.spec import Spec
+
+Shape = tuple[int, int, int]  # C, H, W
 
 
 class Sample(NamedTuple):
@@ -48,13 +50,14 @@ class Download:
 class ImageStream:
     """The images of a dataset, one at a time, so that memory does not grow with their number.
 
-    `samples` yields `count` of them, each of `shape` (C, H, W).
+    `samples` yields `count` of them, each of `shape`. `facts` is what else the manifest is to say of the dataset.
     """
 
     count: int
-    shape: tuple[int, int, int]
+    shape: Shape
     label_names: list[str]
     samples: Iterator[Sample]
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 class DatasetSpec(Spec):
@@ -67,6 +70,14 @@ class DatasetSpec(Spec):
     def inputs(self) -> list[str]:
         """Local paths the data comes from, which the workflow depends on; none by default."""
         return []
+
+    def made_of(self) -> tuple[str, ...]:
+        """Ids of other datasets, whose prepared files are then its `inputs`; none by default."""
+        return ()
+
+    def declared_shape(self) -> Shape | None:
+        """Shape of its images where the config decides it, None if only the files tell."""
+        return None
 
     def downloads(self) -> tuple[Download, ...]:
         """Files that `fetch` downloads; none by default."""

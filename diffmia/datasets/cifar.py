@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from diffmia.datasets.base import ImageStream, Sample
+from diffmia.datasets.base import ImageStream, Sample, Shape
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
 from diffmia.receipts import SourceFile
@@ -30,6 +30,10 @@ class BinaryCifar(OfficialDataset):
     batches: ClassVar[dict[str, str]]  # a pattern of the names of each part's files
 
     part: Literal["train", "test", "all"] = Field("train", description="Which images; all: the training ones first")
+
+    def declared_shape(self) -> Shape:
+        """See `DatasetSpec.declared_shape`."""
+        return SHAPE
 
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`; images are in the order of their batches."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from diffmia.datasets.base import Download, ImageStream, Sample
+from diffmia.datasets.base import Download, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
@@ -61,6 +61,10 @@ class CocoVal2017(OfficialDataset):
                 raise ValueError(f"mirror {mirror} does not end with {' or '.join(names)}, so what it holds is unclear")
         return self
 
+    def declared_shape(self) -> Shape:
+        """See `DatasetSpec.declared_shape`."""
+        return (3, self.size, self.size)
+
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`; images are in the order of their numbers."""
         images, texts = (files, files) if self.root is not None else (files[:1], files[1:])
@@ -69,7 +73,7 @@ class CocoVal2017(OfficialDataset):
         if not names:
             raise DiffmiaError(f"{members.where} lacks images of the layout val2017/000000000139.jpg")
         captions = _captions(self.members(texts))
-        return ImageStream(len(names), (3, self.size, self.size), [""], self._samples(members, names, captions))
+        return ImageStream(len(names), self.declared_shape(), [""], self._samples(members, names, captions))
 
     def _samples(self, members: Members, names: list[str], captions: dict[str, str]) -> Iterator[Sample]:
         for name, content in zip(names, members.read(names), strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.receipts import SourceFile
 
 SIDE = 8
@@ -29,6 +29,10 @@ class Digits(DatasetSpec):
         None, ge=SIDE, description="Side in pixels that images are enlarged to, bilinearly; null: 8, as they are"
     )
 
+    def declared_shape(self) -> Shape:
+        """See `DatasetSpec.declared_shape`."""
+        return (1, self.size or SIDE, self.size or SIDE)
+
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; there is nothing to fetch."""
         return []
@@ -39,10 +43,9 @@ class Digits(DatasetSpec):
 
         digits = load_digits()
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
-        side = self.size or SIDE
         return ImageStream(
             count=len(images),
-            shape=(1, side, side),
+            shape=self.declared_shape(),
             label_names=[str(name) for name in digits.target_names],
             samples=(self._sample(*of) for of in zip(images, digits.target.tolist(), strict=True)),
         )

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
 from diffmia.receipts import SourceFile
@@ -54,6 +54,10 @@ class ImageFolder(DatasetSpec):
     def inputs(self) -> list[str]:
         """See `DatasetSpec.inputs`."""
         return [self.root]
+
+    def declared_shape(self) -> Shape | None:
+        """See `DatasetSpec.declared_shape`."""
+        return None if self.size is None else (self.channels, self.size, self.size)
 
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; files are in the order of their paths below the folder."""

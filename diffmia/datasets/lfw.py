@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import Download, ImageStream, Sample
+from diffmia.datasets.base import Download, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
@@ -36,6 +36,10 @@ class LFW(OfficialDataset):
     size: PositiveInt | None = Field(
         128, description="Side in pixels: the short side is scaled to it and the centre kept; null: 250, as they are"
     )
+
+    def declared_shape(self) -> Shape | None:
+        """See `DatasetSpec.declared_shape`."""
+        return None if self.size is None else (3, self.size, self.size)
 
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`; images are in the order of the archive, of a folder in that of their paths."""

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.folder import image_names
 from diffmia.errors import DiffmiaError
@@ -38,6 +38,10 @@ class LSUN(DatasetSpec):
         """See `DatasetSpec.inputs`."""
         return [self.root]
 
+    def declared_shape(self) -> Shape:
+        """See `DatasetSpec.declared_shape`."""
+        return (3, self.size, self.size)
+
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; the whole LMDB is read for its checksum."""
         root = Path(self.root)
@@ -49,7 +53,7 @@ class LSUN(DatasetSpec):
 
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`."""
-        shape = (3, self.size, self.size)
+        shape = self.declared_shape()
         if files[0].name != DATABASE:
             encoded = ((file.path, Path(file.path)) for file in files)
             return ImageStream(len(files), shape, [self.category], self._samples(encoded))

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import pandas as pd
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample
+from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
 from diffmia.receipts import SourceFile
@@ -38,6 +38,10 @@ class ManifestFolder(DatasetSpec):
         """See `DatasetSpec.inputs`."""
         return [self.root, self.manifest]
 
+    def declared_shape(self) -> Shape:
+        """See `DatasetSpec.declared_shape`."""
+        return (3, self.size, self.size)
+
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; the manifest comes first."""
         root, rows = Path(self.root), self._rows()
@@ -63,7 +67,7 @@ class ManifestFolder(DatasetSpec):
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`."""
         captions = self._rows()["caption"]
-        return ImageStream(len(captions), (3, self.size, self.size), [""], self._samples(files[1:], captions))
+        return ImageStream(len(captions), self.declared_shape(), [""], self._samples(files[1:], captions))
 
     def _samples(self, files: list[SourceFile], captions: pd.Series) -> Iterator[Sample]:
         for file, caption in zip(files, captions, strict=True):

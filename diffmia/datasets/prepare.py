@@ -63,8 +63,8 @@ def prepare_dataset(
         `.parquet`, a row per image: sample_id (0 to N - 1), label, label_name, group and caption (null where
         there is none).
     manifest_path : path
-        `.json`: n, shape, label_names, where the data comes from, and `dataset_hash`, the SHA-256 of shape, pixels,
-        labels, groups and captions. The same data gives the same bytes, on any machine.
+        `.json`: n, shape, label_names, facts of the stream, where the data comes from, and `dataset_hash`, the SHA-256
+        of shape, pixels, labels, groups and captions. The same data gives the same bytes, on any machine.
 
     Raises
     ------
@@ -86,6 +86,7 @@ def prepare_dataset(
                     "n": stream.count,
                     "shape": list(stream.shape),
                     "label_names": stream.label_names,
+                    **stream.facts,
                 }
                 about_files = [{key: asdict(file)[key] for key in ("name", "bytes", "sha256", "url")} for file in files]
                 _write_json(manifest, {**about_data, **_about(spec), "files": about_files})

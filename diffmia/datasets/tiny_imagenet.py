@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from diffmia.datasets.base import Download, ImageStream, Sample
+from diffmia.datasets.base import Download, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
@@ -40,6 +40,10 @@ class TinyImageNet(OfficialDataset):
     source: Literal["tiny_imagenet"]
     part: Literal["train", "val", "all"] = Field("train", description="Which images; all: the training ones first")
     size: PositiveInt | None = Field(None, description="Side in pixels: images are scaled to it; null: 64, as they are")
+
+    def declared_shape(self) -> Shape | None:
+        """See `DatasetSpec.declared_shape`."""
+        return None if self.size is None else (3, self.size, self.size)
 
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`; images are in the order of their paths, grey ones become coloured."""
