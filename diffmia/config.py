@@ -31,14 +31,15 @@ from diffmia.iterations import PICARD
 from diffmia.models.base import ImportedTarget, TargetSpec, TrainedTarget
 from diffmia.relatives import checkpoint_ids, null_ids, with_relatives
 from diffmia.spec import Spec, union_of
-from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, RandomSplit
+from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, GroupsSplit, RandomSplit
 from diffmia.studies import StudiesSpec
 from diffmia.tables import TABLES
 
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
 AnyDataset = union_of(diffmia.datasets, DatasetSpec, "source")
 AnySplit = Annotated[
-    ClassBalancedSplit | RandomSplit | GroupSplit | BoundarySplit | FileSplit, Field(discriminator="method")
+    ClassBalancedSplit | RandomSplit | GroupSplit | GroupsSplit | BoundarySplit | FileSplit,
+    Field(discriminator="method"),
 ]
 AnyTarget = union_of(diffmia.models, TargetSpec, "family")
 AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
@@ -325,6 +326,10 @@ def _check_definitions(config: Config) -> None:
     check_parts(config.datasets)
     for id_, split in config.splits.items():
         _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
+        parts = config.datasets[split.dataset].made_of()
+        for key in ("member_groups", "non_member_groups") if isinstance(split, GroupsSplit) and parts else ():
+            for group in getattr(split, key):
+                _known(f"splits.{id_}.{key}", group, parts)
     for id_, target in config.targets.items():
         _known(f"targets.{id_}.split", target.split, config.splits)
         if target.null_targets and config.splits[target.split].auxiliary_size() == 0:

@@ -8,11 +8,11 @@ import zipfile
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
@@ -66,6 +66,28 @@ class _Sizes(SplitSpec):
         size = {"member": self.members, "non_member": self.non_members, "auxiliary": self.auxiliary}[role]
         return None if size == "rest" else size
 
+    def _take_evenly(
+        self, left: dict[Any, np.ndarray], role: str, generator: np.random.Generator, what: str, otherwise: str = ""
+    ) -> np.ndarray:
+        """The samples of a role, equally many of each class or group in `left`, give or take one; they are taken out.
+
+        Where all that are left are wanted, there may be more of some than of others.
+        """
+        quota = self._quota(role)
+        share, extra = (None, 0) if quota is None else divmod(quota, len(left))
+        lucky = set(generator.permutation(list(left))[:extra])  # those that give one more
+        parts = []
+        for name in left:
+            size = len(left[name]) if share is None else share + (name in lucky)
+            if size > len(left[name]):
+                raise DiffmiaError(
+                    f"dataset '{self.dataset}': {what} {name} has {len(left[name])} samples left and a balanced draw "
+                    f"of {quota} {role} samples needs {size} of it; ask for fewer{otherwise}"
+                )
+            parts.append(left[name][:size])
+            left[name] = left[name][size:]
+        return np.concatenate(parts)
+
 
 class RandomSplit(_Sizes):
     """Samples drawn uniformly, whatever their class."""
@@ -112,23 +134,8 @@ class ClassBalancedSplit(_Sizes):
         self._require(len(samples))
         generator = np.random.default_rng(seed)
         left = {label: generator.permutation(ids.to_numpy()) for label, ids in samples.groupby("label")["sample_id"]}
-        drawn: Indices = {}
-        for role in ("member", "auxiliary", "non_member"):
-            quota = self._quota(role)
-            share, extra = (None, 0) if quota is None else divmod(quota, len(left))
-            lucky = set(generator.permutation(list(left))[:extra])  # the classes that give one more
-            parts = []
-            for label in left:
-                size = len(left[label]) if share is None else share + (label in lucky)
-                if size > len(left[label]):
-                    raise DiffmiaError(
-                        f"dataset '{self.dataset}': class {label} has {len(left[label])} samples left and a balanced "
-                        f"draw of {quota} {role} samples needs {size} of it; ask for fewer or use method: random"
-                    )
-                parts.append(left[label][:size])
-                left[label] = left[label][size:]
-            drawn[role] = np.concatenate(parts)
-        return drawn
+        roles = ("member", "auxiliary", "non_member")
+        return {role: self._take_evenly(left, role, generator, "class", " or use method: random") for role in roles}
 
 
 class GroupSplit(_Sizes):
@@ -158,6 +165,41 @@ class GroupSplit(_Sizes):
                     f"(the smallest left has {sizes[0] if sizes else 0}); change the sizes or use another method"
                 )
         return drawn
+
+
+class GroupsSplit(_Sizes):
+    """Members from some groups, all others from other groups: for a model that was trained on data of its own origin.
+
+    Each role has equally many of each of its groups, give or take one (`rest` takes what is left).
+    """
+
+    method: Literal["groups"]
+    member_groups: tuple[str, ...] = Field(min_length=1, description="Groups, such as parts of a joined dataset")
+    non_member_groups: tuple[str, ...] = Field(
+        min_length=1,
+        description="Others, for non-members and auxiliary samples; the figure `mixing` begins with the first",
+    )
+
+    @model_validator(mode="after")
+    def _each_on_one_side(self) -> GroupsSplit:
+        together = self.member_groups + self.non_member_groups
+        if twice := sorted({group for group in together if together.count(group) > 1}):
+            raise ValueError(f"group {', '.join(twice)} is named more than once in member_groups and non_member_groups")
+        return self
+
+    def draw(self, samples: pd.DataFrame, seed: int) -> Indices:
+        """See `SplitSpec.draw`."""
+        groups = {name: ids.to_numpy() for name, ids in samples.groupby("group")["sample_id"]}
+        if unknown := [name for name in self.member_groups + self.non_member_groups if name not in groups]:
+            there = f"it has {', '.join(sorted(groups))}" if groups else "its samples have none"
+            raise DiffmiaError(f"dataset '{self.dataset}' has no group '{unknown[0]}'; {there}")
+        generator = np.random.default_rng(seed)
+        seen, unseen = (
+            {name: generator.permutation(groups[name]) for name in side}
+            for side in (self.member_groups, self.non_member_groups)
+        )
+        sides = {"member": seen, "auxiliary": unseen, "non_member": unseen}
+        return {role: self._take_evenly(side, role, generator, "group") for role, side in sides.items()}
 
 
 class FileSplit(SplitSpec):

@@ -71,7 +71,8 @@ def _groups_drawn(manifest: dict, about: pd.DataFrame) -> np.ndarray | None:
     """Groups (N,) of the samples if the split drew whole groups, None if it drew samples."""
     # Folds repeat the draw: what it put on a side at random is what a fold must not cut. That each group lies on one
     # side does not say so. It does by design where a folder of members lies beside one of non-members, and there the
-    # group is the very shift that a baseline is for; and one stray sample would undo it. To keep those groups whole
+    # group is the very shift that a baseline is for (method `groups` draws samples, from groups that a person named);
+    # and one stray sample would undo it. To keep those groups whole
     # that a split of samples happens not to cut would be wrong, since those it does cut tell the wrong side: on random
     # halves of 200 pairs of like samples, nearest neighbours then have an AUC of 21, and of 49 with folds of samples.
     # So the manifest decides. A `file` does not say how it was drawn; folds of samples may then call a shift what is

@@ -26,7 +26,7 @@ from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names, s
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test
 from diffmia.scoring import read_scores
-from diffmia.splits import ClassBalancedSplit, GroupSplit, build_split
+from diffmia.splits import ClassBalancedSplit, GroupSplit, GroupsSplit, build_split
 
 FOLDS = 5
 
@@ -497,6 +497,24 @@ class TestFoldsOfTheStage:
         assert folds_of == "samples"
         assert auc > 90
 
+    def test_groups_that_stand_for_a_side_are_cut(self, tmp_path):
+        """Of groups that a person put on a side the difference is the very shift, and folds are of samples."""
+        generator = np.random.default_rng(0)
+        images = generator.integers(0, 100, (160, 1, 6, 6))
+        group = np.repeat(["of the model", "dark", "bright"], [80, 40, 40])
+        images[group == "bright"] += 100
+        files = [tmp_path / name for name in ("images.npy", "samples.parquet", "split.json", "scores.parquet")]
+        np.save(files[0], images.astype(np.uint8))
+        table = {"sample_id": range(160), "label": 0, "label_name": "", "group": group}
+        pd.DataFrame(table).to_parquet(files[1])
+        (tmp_path / "dataset.json").write_text(json.dumps({"dataset_hash": "d" * 64, "shape": [1, 6, 6]}))
+        sides = {"member_groups": ["of the model"], "non_member_groups": ["dark", "bright"]}
+        spec = GroupsSplit(dataset="d", method="groups", members=80, **sides)
+        build_split(spec, 0, files[1], tmp_path / "dataset.json", files[2])
+        auc, folds_of = self.auc(files, 0)
+        assert folds_of == "samples"
+        assert auc == pytest.approx(75, abs=12)  # bright ones are told, dark ones are not
+
     @pytest.mark.parametrize(
         "spec",
         [
@@ -556,7 +574,7 @@ class TestStages:
         np.testing.assert_allclose(scores["base"], again, rtol=1e-5)
         assert facts["seconds_learning"]["base"] > 0
 
-    @pytest.mark.parametrize("method", ["class_balanced", "random", "boundary", "file"])
+    @pytest.mark.parametrize("method", ["class_balanced", "random", "groups", "boundary", "file"])
     def test_classes_are_spread_where_the_split_fixed_how_many_there_are(self, method, split, monkeypatch):
         files = [split / name for name in ("images.npy", "samples.parquet", "split.json", "scores.parquet")]
         files[2].write_text(json.dumps(json.loads(files[2].read_text()) | {"method": method}))

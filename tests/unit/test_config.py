@@ -84,6 +84,16 @@ def test_every_key_has_a_description():
     assert bare == []
 
 
+@pytest.mark.parametrize(
+    ("key", "groups", "unknown"),
+    [("member_groups", ["lion"], "lion"), ("non_member_groups", ["coco_val2017"], "coco_val2017")],
+)
+def test_groups_of_a_joined_dataset_are_its_parts(key, groups, unknown):
+    assert complaint(f"splits.laion_coco.{key}", groups).startswith(
+        f"config: splits.laion_coco.{key} names '{unknown}', which is not defined"
+    )
+
+
 def test_the_schema_file_is_that_of_the_models():
     assert SCHEMA_PATH.read_text() == json_schema(), "the config models changed: `diffmia schema` renews the schema"
 

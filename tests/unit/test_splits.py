@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from diffmia.errors import DiffmiaError
@@ -19,6 +20,7 @@ from diffmia.splits import (
     ClassBalancedSplit,
     FileSplit,
     GroupSplit,
+    GroupsSplit,
     RandomSplit,
     build_split,
     roles_of,
@@ -155,10 +157,82 @@ class TestByGroup:
         assert "group" in complaint(by_group(**sizes), wholes)
 
 
+def from_groups(member_groups, non_member_groups, **sizes):
+    groups = {"member_groups": member_groups, "non_member_groups": non_member_groups}
+    return spec(GroupsSplit, "groups", **groups, **sizes)
+
+
+class TestFromGroups:
+    """Members from some groups, all others from others."""
+
+    # three groups of 40, and 5 samples of none, in no order
+    MIXED = pd.DataFrame({"sample_id": range(125), "label": 0}).assign(
+        group=np.random.default_rng(0).permutation(["a"] * 40 + ["b"] * 40 + ["c"] * 40 + [None] * 5)
+    )
+
+    def counts(self, drawn):
+        return {role: self.MIXED["group"][ids].value_counts().to_dict() for role, ids in drawn.items()}
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_each_side_has_its_groups_and_equally_many_of_each(self, seed):
+        drawn = from_groups(["b"], ["a", "c"], members=30, auxiliary=20, non_members=31).draw(self.MIXED, seed)
+        counts = self.counts(drawn)
+        assert counts["member"] == {"b": 30}
+        assert counts["auxiliary"] == {"a": 10, "c": 10}
+        assert sorted(counts["non_member"].values()) == [15, 16]
+        assert len(set(together(drawn))) == 81
+        members = self.counts(from_groups(["a", "c"], ["b"], members=30, non_members=5).draw(self.MIXED, seed))[
+            "member"
+        ]
+        assert members == {"a": 15, "c": 15}
+
+    def test_which_group_gives_one_more_is_drawn(self):
+        split = from_groups(["b"], ["a", "c"], members=30, non_members=31)
+        assert {self.counts(split.draw(self.MIXED, seed))["non_member"]["a"] for seed in range(9)} == {15, 16}
+
+    def test_rest_is_what_is_left_of_the_groups(self):
+        drawn = from_groups(["b"], ["a", "c"], members=30, auxiliary=21).draw(self.MIXED, 0)
+        assert len(drawn["non_member"]) == 59
+        assert not set(self.MIXED["sample_id"][self.MIXED["group"].isna()]) & set(together(drawn))
+
+    def test_too_few_in_a_group(self):
+        assert complaint(from_groups(["b"], ["a", "c"], members=30, auxiliary=60, non_members=30), self.MIXED) == (
+            "dataset 'data': group a has 10 samples left and a balanced draw of 30 non_member samples needs 15 of it; "
+            "ask for fewer"
+        )
+        assert "group b has 40 samples left and a balanced draw of 41 member samples needs 41" in complaint(
+            from_groups(["b"], ["a"], members=41), self.MIXED
+        )
+
+    def test_groups_that_are_not_there(self):
+        assert complaint(from_groups(["b"], ["d"], members=3), self.MIXED) == (
+            "dataset 'data' has no group 'd'; it has a, b, c"
+        )
+        assert complaint(from_groups(["b"], ["d"], members=3), self.MIXED.assign(group=None)) == (
+            "dataset 'data' has no group 'b'; its samples have none"
+        )
+
+    @pytest.mark.parametrize(("members", "others"), [(["a"], ["b", "a"]), (["a", "a"], ["b"])])
+    def test_a_group_is_on_one_side_and_named_once(self, members, others):
+        with pytest.raises(ValidationError, match="group a is named more than once in member_groups and non_member_"):
+            from_groups(members, others, members=3)
+
+    def test_a_side_needs_a_group(self):
+        with pytest.raises(ValidationError, match="at least 1 item"):
+            from_groups(["a"], [], members=3)
+
+
+def test_how_class_balanced_splits_are_drawn_has_not_changed(digits):
+    drawn = balanced(members=256, auxiliary=512).draw(digits, 0)
+    hashes = {role: hashlib.sha256(ids.astype("<i8").tobytes()).hexdigest()[:12] for role, ids in drawn.items()}
+    assert hashes == {"member": "8facbd63b511", "auxiliary": "fbed8e135141", "non_member": "861be0f88adc"}
+
+
 @pytest.mark.parametrize(
     "split",
     [
         balanced(members=6, auxiliary=3),
+        from_groups(["d", "a"], ["b", "c", "e"], members=2, auxiliary=3),
         spec(RandomSplit, "random", members=6, auxiliary=3),
         by_group(members=6, auxiliary=3),
         spec(BoundarySplit, "boundary", boundary=9, members=6, auxiliary=1),
