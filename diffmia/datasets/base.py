@@ -16,17 +16,27 @@ from diffmia.spec import Spec
 Shape = tuple[int, int, int]  # C, H, W
 
 
+class ImageFile(NamedTuple):
+    """An encoded image as it came: size in pixels, bytes, and Pillow's name of its colours (`RGB`, `L`, `CMYK`)."""
+
+    width: int
+    height: int
+    bytes: int
+    mode: str
+
+
 class Sample(NamedTuple):
     """One image.
 
     `pixels` is uint8 (C, H, W), `label` indexes the `label_names` of its stream, `group` is what a split may keep on
-    one side (an identity, a source), `caption` what a text says of the image.
+    one side (an identity, a source), `caption` what a text says of the image, `file` what it was decoded from.
     """
 
     pixels: np.ndarray
     label: int
     group: str | None = None
     caption: str | None = None
+    file: ImageFile | None = None
 
 
 @dataclass(frozen=True)

@@ -77,8 +77,8 @@ class CocoVal2017(OfficialDataset):
 
     def _samples(self, members: Members, names: list[str], captions: dict[str, str]) -> Iterator[Sample]:
         for name, content in zip(names, members.read(names), strict=True):
-            pixels = decode(content, f"{name} of {members.where}", self.size)
-            yield Sample(pixels, 0, None, captions.get(re.search(_IMAGE, name)["file"]))
+            pixels, file = decode(content, f"{name} of {members.where}", self.size)
+            yield Sample(pixels, 0, caption=captions.get(re.search(_IMAGE, name)["file"]), file=file)
 
     def _copies(self) -> list[tuple[str, str]]:
         return [

@@ -67,20 +67,20 @@ class ImageFolder(DatasetSpec):
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`."""
         label_names = sorted({_sub_folder(file) for file in files})
-        shape = decode(Path(files[0].path), files[0].path, self.size, self.channels).shape
+        shape = decode(Path(files[0].path), files[0].path, self.size, self.channels).pixels.shape
         return ImageStream(len(files), shape, label_names, self._samples(files, shape, label_names))
 
     def _samples(self, files: list[SourceFile], shape: tuple[int, ...], label_names: list[str]) -> Iterator[Sample]:
         labels = {name: label for label, name in enumerate(label_names)}
-        for file in files:
-            pixels = decode(Path(file.path), file.path, self.size, self.channels)
+        for source in files:
+            pixels, file = decode(Path(source.path), source.path, self.size, self.channels)
             if pixels.shape != shape:
                 raise DiffmiaError(
                     f"dataset folder {self.root} has images of different sizes: {files[0].name} is {_size(shape)} and "
-                    f"{file.name} is {_size(pixels.shape)}; set `size:` to bring all to one"
+                    f"{source.name} is {_size(pixels.shape)}; set `size:` to bring all to one"
                 )
-            folder = _sub_folder(file)
-            yield Sample(pixels, labels[folder], folder or None)
+            folder = _sub_folder(source)
+            yield Sample(pixels, labels[folder], folder or None, file=file)
 
 
 def _sub_folder(file: SourceFile) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
+from diffmia.datasets.base import DatasetSpec, ImageFile, ImageStream, Sample, Shape
 from diffmia.errors import DiffmiaError
 from diffmia.images import open_images
 from diffmia.layout import prepared_files
@@ -93,9 +93,11 @@ class _Part:
 def _samples(parts: Mapping[str, _Part], label_names: list[str]) -> Iterator[Sample]:
     labels = {name: label for label, name in enumerate(label_names)}
     for id_, part in parts.items():
-        rows = pq.read_table(part.samples, columns=["label_name", "caption"]).to_pylist()
+        rows = pq.read_table(part.samples, columns=["label_name", "caption", *ImageFile._fields]).to_pylist()
         for pixels, row in zip(open_images(part.images), rows, strict=True):
-            yield Sample(np.asarray(pixels), labels[row["label_name"]], id_, row["caption"])
+            file = ImageFile(*(row[key] for key in ImageFile._fields))
+            came = None if file.bytes is None else file
+            yield Sample(np.asarray(pixels), labels[row["label_name"]], id_, row["caption"], came)
 
 
 def check_parts(datasets: Mapping[str, DatasetSpec]) -> None:

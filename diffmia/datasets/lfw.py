@@ -48,11 +48,12 @@ class LFW(OfficialDataset):
         if not people:
             raise DiffmiaError(f"{members.where} lacks images of the layout <person>/<person>_0001.jpg")
         [first] = members.read(list(people)[:1])
-        shape = decode(first, next(iter(people)), self.size).shape
+        shape = decode(first, next(iter(people)), self.size).pixels.shape
         label_names = sorted(set(people.values()))
         return ImageStream(len(people), shape, label_names, self._samples(members, people, label_names))
 
     def _samples(self, members: Members, people: dict[str, str], label_names: list[str]) -> Iterator[Sample]:
         labels = {person: label for label, person in enumerate(label_names)}
         for (name, person), content in zip(people.items(), members.read(people), strict=True):
-            yield Sample(decode(content, f"{name} of {members.where}", self.size), labels[person], person)
+            pixels, file = decode(content, f"{name} of {members.where}", self.size)
+            yield Sample(pixels, labels[person], person, file=file)

@@ -64,7 +64,8 @@ class LSUN(DatasetSpec):
 
     def _samples(self, encoded: Iterator[tuple[str, Path | bytes]]) -> Iterator[Sample]:
         for name, content in encoded:
-            yield Sample(decode(content, name, self.size), 0)
+            pixels, file = decode(content, name, self.size)
+            yield Sample(pixels, 0, file=file)
 
     def _require(self, count: int) -> None:
         if count < (self.limit or 1):

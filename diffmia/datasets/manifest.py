@@ -70,8 +70,9 @@ class ManifestFolder(DatasetSpec):
         return ImageStream(len(captions), self.declared_shape(), [""], self._samples(files[1:], captions))
 
     def _samples(self, files: list[SourceFile], captions: pd.Series) -> Iterator[Sample]:
-        for file, caption in zip(files, captions, strict=True):
-            yield Sample(decode(Path(file.path), file.path, self.size), 0, None, caption)
+        for source, caption in zip(files, captions, strict=True):
+            pixels, file = decode(Path(source.path), source.path, self.size)
+            yield Sample(pixels, 0, caption=caption, file=file)
 
     def _rows(self) -> pd.DataFrame:
         path = Path(self.manifest)

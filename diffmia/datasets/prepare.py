@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from diffmia.atomic import atomic_path
-from diffmia.datasets.base import DatasetSpec, ImageStream
+from diffmia.datasets.base import DatasetSpec, ImageFile, ImageStream
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
 from diffmia.receipts import files_of, write_receipt
@@ -25,10 +26,15 @@ SAMPLES_SCHEMA = pa.schema(
         ("label_name", pa.string()),
         ("group", pa.string()),
         ("caption", pa.string()),
+        ("width", pa.int64()),
+        ("height", pa.int64()),
+        ("bytes", pa.int64()),
+        ("mode", pa.string()),
     ]
 )
+PLAIN_MODES = ("RGB", "L")  # of images that are read as they are, or in colour, or in grey
 
-AboutSamples = tuple[list[int], list[str | None], list[str | None]]  # labels, groups, captions
+AboutSamples = dict[str, list]  # label, group, caption and file of each sample
 
 
 def download_dataset(spec: DatasetSpec, receipt_path: str | Path) -> None:
@@ -61,10 +67,11 @@ def prepare_dataset(
         `.npy`, uint8 (N, C, H, W).
     samples_path : path
         `.parquet`, a row per image: sample_id (0 to N - 1), label, label_name, group and caption (null where
-        there is none).
+        there is none); width, height, bytes and mode of the encoded file as it came (null where there was none).
     manifest_path : path
         `.json`: n, shape, label_names, facts of the stream, where the data comes from, and `dataset_hash`, the SHA-256
-        of shape, pixels, labels, groups and captions. The same data gives the same bytes, on any machine.
+        of shape, pixels, labels, groups and captions. The same data gives the same bytes, on any machine. `converted`
+        counts images by mode that were neither RGB nor grey, such as CMYK.
 
     Raises
     ------
@@ -76,16 +83,14 @@ def prepare_dataset(
     with atomic_path(images_path) as images:  # nested, so that a full disk is reported with the file that met it
         about_samples, dataset_hash = _write_images(stream, images, spec.source)
         with atomic_path(samples_path) as samples:
-            labels, groups, captions = about_samples
-            names = [stream.label_names[label] for label in labels]
-            columns = [range(len(labels)), labels, names, groups, captions]
-            pq.write_table(pa.table(columns, schema=SAMPLES_SCHEMA), samples)
+            pq.write_table(_samples_table(about_samples, stream.label_names), samples)
             with atomic_path(manifest_path) as manifest:
                 about_data = {
                     "dataset_hash": dataset_hash,
                     "n": stream.count,
                     "shape": list(stream.shape),
                     "label_names": stream.label_names,
+                    "converted": _converted(about_samples["file"]),
                     **stream.facts,
                 }
                 about_files = [{key: asdict(file)[key] for key in ("name", "bytes", "sha256", "url")} for file in files]
@@ -101,31 +106,48 @@ def _write_json(path: Path, content: dict) -> None:
 
 
 def _write_images(stream: ImageStream, path: Path, name: str) -> tuple[AboutSamples, str]:
-    """Write the `.npy` file image by image; returns labels, groups and captions, and the hash of it all.
+    """Write the `.npy` file image by image; returns what is known of each, and the hash of it all.
 
     Plain writes, not a memory map: where the disk is full a write fails with a reason, a map kills the process.
     """
     shape = (stream.count, *stream.shape)
     digest = _hash_of_shape(shape)
-    labels, groups, captions = [], [], []
+    about: AboutSamples = {"label": [], "group": [], "caption": [], "file": []}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for pixels, label, group, caption in tqdm(
-            stream.samples, desc=name, total=stream.count, unit="image", mininterval=1, disable=None
-        ):
+        progress = tqdm(stream.samples, desc=name, total=stream.count, unit="image", mininterval=1, disable=None)
+        for number, sample in enumerate(progress):
+            pixels = sample.pixels
             if pixels.shape != stream.shape or pixels.dtype != np.uint8:
-                raise DiffmiaError(f"dataset {name}: image {len(labels)} is {pixels.dtype} {pixels.shape}")
+                raise DiffmiaError(f"dataset {name}: image {number} is {pixels.dtype} {pixels.shape}")
             content = pixels.tobytes()
             file.write(content)
             digest.update(content)
-            labels.append(label)
-            groups.append(group)
-            captions.append(caption)
-    if len(labels) != stream.count:
-        raise DiffmiaError(f"dataset {name} gave {len(labels)} images where {stream.count} were announced")
-    about = labels, groups, captions
+            for key, values in about.items():
+                values.append(getattr(sample, key))
+    if (count := len(about["label"])) != stream.count:
+        raise DiffmiaError(f"dataset {name} gave {count} images where {stream.count} were announced")
     _add(digest, about)
     return about, digest.hexdigest()
+
+
+def _samples_table(about: AboutSamples, label_names: list[str]) -> pa.Table:
+    files = [file or (None,) * len(ImageFile._fields) for file in about["file"]]
+    columns = {
+        "sample_id": range(len(files)),
+        "label": about["label"],
+        "label_name": [label_names[label] for label in about["label"]],
+        "group": about["group"],
+        "caption": about["caption"],
+        **dict(zip(ImageFile._fields, zip(*files, strict=True), strict=True)),
+    }
+    return pa.table([columns[name] for name in SAMPLES_SCHEMA.names], schema=SAMPLES_SCHEMA)
+
+
+def _converted(files: list[ImageFile | None]) -> dict[str, int]:
+    """How many images were of each mode that is brought to another."""
+    modes = Counter(file.mode for file in files if file is not None)
+    return {mode: count for mode, count in sorted(modes.items()) if mode not in PLAIN_MODES}
 
 
 def prepared_hash(images_path: str | Path, samples_path: str | Path) -> str:
@@ -135,7 +157,7 @@ def prepared_hash(images_path: str | Path, samples_path: str | Path) -> str:
     for image in images:
         digest.update(image.tobytes())
     samples = pq.read_table(samples_path)
-    _add(digest, tuple(samples[name].to_pylist() for name in ("label", "group", "caption")))
+    _add(digest, {name: samples[name].to_pylist() for name in ("label", "group", "caption")})
     return digest.hexdigest()
 
 
@@ -144,7 +166,6 @@ def _hash_of_shape(shape: tuple[int, ...]) -> hashlib._Hash:
 
 
 def _add(digest: hashlib._Hash, about: AboutSamples) -> None:
-    labels, groups, captions = about
-    digest.update(np.array(labels, "<i8").tobytes() + json.dumps(groups).encode())
-    if any(caption is not None for caption in captions):  # no text has no part in the hash
-        digest.update(json.dumps(captions).encode())
+    digest.update(np.array(about["label"], "<i8").tobytes() + json.dumps(about["group"]).encode())
+    if any(caption is not None for caption in about["caption"]):  # no text has no part in the hash
+        digest.update(json.dumps(about["caption"]).encode())

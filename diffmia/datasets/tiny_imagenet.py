@@ -59,14 +59,15 @@ class TinyImageNet(OfficialDataset):
         if unknown := sorted(set(chosen.values()) - set(wnids)):
             raise DiffmiaError(f"{members.where}: wnids.txt lacks {unknown[0]}, of which there are images")
         [first] = members.read(list(chosen)[:1])
-        shape = decode(first, next(iter(chosen)), self.size).shape
+        shape = decode(first, next(iter(chosen)), self.size).pixels.shape
         names = [f"{wnid} {words.get(wnid, '').partition(',')[0]}".strip() for wnid in wnids]
         return ImageStream(len(chosen), shape, names, self._samples(members, chosen, wnids))
 
     def _samples(self, members: Members, chosen: dict[str, str], wnids: list[str]) -> Iterator[Sample]:
         labels = {wnid: label for label, wnid in enumerate(wnids)}
         for (name, wnid), content in zip(chosen.items(), members.read(chosen), strict=True):
-            yield Sample(decode(content, f"{name} of {members.where}", self.size), labels[wnid])
+            pixels, file = decode(content, f"{name} of {members.where}", self.size)
+            yield Sample(pixels, labels[wnid], file=file)
 
 
 def _training(members: Members) -> dict[str, str]:

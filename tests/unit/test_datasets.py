@@ -131,6 +131,10 @@ def test_samples_have_their_columns_and_the_hash_covers_all_that_is_data(tmp_pat
         "label_name": "string",
         "group": "string",
         "caption": "string",
+        "width": "int64",
+        "height": "int64",
+        "bytes": "int64",
+        "mode": "string",
     }
     assert samples["sample_id"].tolist() == [0, 1, 2]
     assert samples["label_name"].tolist() == ["ann", "bob", ""]
