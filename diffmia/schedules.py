@@ -48,6 +48,14 @@ class Schedule(ABC):
         signal, noise = self._signal_and_noise(t, x_t)
         return (x_t - noise * epsilon) / signal
 
+    def epsilon_of_velocity(self, x_t: Tensor, velocity: Tensor, t: int | Tensor) -> Tensor:
+        """The noise that v = sqrt(alpha_bar_t) epsilon - sqrt(1 - alpha_bar_t) x0 implies for x_t, exactly.
+
+        Salimans and Ho 2022, Appendix D, solved for epsilon with `add_noise`.
+        """
+        signal, noise = self._signal_and_noise(t, x_t)
+        return signal * velocity + noise * x_t
+
     def ddim_step(self, x_t: Tensor, epsilon: Tensor, t: int, to: int) -> Tensor:
         """Deterministic DDIM move from timestep `t` to `to` (either direction) along `epsilon`; OMS Eq. E.6."""
         return self.add_noise(self.predict_x0(x_t, epsilon, t), epsilon, to)

@@ -100,9 +100,9 @@ def load_target(spec: TargetSpec, folder: Path, split: dict, device: torch.devic
 
 
 def weights_hash(folder: Path) -> str:
-    """Hash of the weights and of what is needed to read them, without checkpoints."""
+    """Hash of the weights and of what is needed to read them, a tokenizer's text files too, without checkpoints."""
     combined = hashlib.sha256()
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json")):
+    for path in sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt")):
         name = path.relative_to(folder)
         if name.parts[0] != "checkpoints" and name.name != "target.json":
             combined.update(f"{name.as_posix()}\0".encode())

@@ -15,7 +15,7 @@ from diffmia.config import load_config
 REPOSITORY = Path(__file__).parents[2]
 
 TRAINING_CODE = ("diffmia.training", "diffmia.models.ddpm_unet", "diffmia.models.uvit")
-TRAINING_PINNED = (1, "a19155377173bbeb")
+TRAINING_PINNED = (1, "d12f243af182c543")
 
 PACKAGE = {
     "__init__": "",
