@@ -1,18 +1,22 @@
 # make run    the default workflow, from nothing to tables and figures in results/
 # make test   the tests        make lint   format and lint checks        make lock   renew requirements.lock
+# make test-slow     tests that take minutes and 16 GB of memory
 # make test-slurm    the smoke preset through a Slurm of one node, which it installs and starts: as root, on Debian
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slurm lint lock benchmark clean
+.PHONY: run test test-slow test-slurm lint lock benchmark clean
 
 run: $(VENV)/installed
 	$(BIN)/diffmia run --cores all
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow -rs
 
 test-slurm: $(VENV)/installed
 	$(BIN)/python -m pytest -m slurm -rs tests/cluster

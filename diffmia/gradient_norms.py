@@ -38,7 +38,9 @@ def gradient_norms(model: nn.Module, losses: Losses, rows: int, rows_per_sample:
 
     With a row for each timestep the latter are the features of GSA1 (arXiv 2308.06405). Convolutions, linear layers,
     group and layer normalisations and embeddings are covered, each used any number of times; a model that uses a
-    parameter in any other way is asked one row at a time: the same numbers, slowly.
+    parameter in any other way is asked one row at a time: the same numbers, slowly. So is a model that makes its
+    activations again in the backward pass (diffusers' `enable_gradient_checkpointing`): it is large, and one row's
+    gradients are then all that has to fit in memory beside its weights.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def gradient_norms(model: nn.Module, losses: Losses, rows: int, rows_per_sample:
         raise DiffmiaError(f"{rows} rows are not whole samples of {rows_per_sample} rows each")
     shape = rows // rows_per_sample, rows_per_sample
     with _trainable(model), torch.enable_grad():
-        norms = None if model in _one_by_one else _all_at_once(model, losses, *shape)
+        norms = None if model in _one_by_one or _recomputes(model) else _all_at_once(model, losses, *shape)
         if norms is None:
             _one_by_one.add(model)
             norms = _row_by_row(model, losses, *shape)
@@ -77,6 +79,11 @@ def gradient_norms(model: nn.Module, losses: Losses, rows: int, rows_per_sample:
     # in a mean the gradients of rows may cancel, but their rounding errors do not
     per_sample = per_sample.masked_fill(per_sample < ROUNDING * whole.mean(2), 0)
     return per_row.flatten(1, 2), per_sample
+
+
+def _recomputes(model: nn.Module) -> bool:
+    """Whether a part of the model makes its activations again in the backward pass: layers are then used unseen."""
+    return any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
 
 
 @contextmanager
@@ -200,16 +207,17 @@ class _Norms:
 def _row_by_row(model: nn.Module, losses: Losses, samples: int, of_each: int) -> tuple[Tensor, Tensor]:
     """The same as `_all_at_once`, of any model."""
     parameters, per_row, per_sample, sums = list(model.parameters()), [], [], []
+    of_all = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
     for i in range(samples * of_each):
         values = losses(slice(i, i + 1))
-        gradients = [
-            torch.autograd.grad(loss.sum(), parameters, retain_graph=True, allow_unused=True, materialize_grads=True)
-            for loss in values
-        ]
+        gradients = [list(torch.autograd.grad(loss.sum(), parameters, **of_all)) for loss in values]
         per_row.append(_norms(gradients))
         if i % of_each:
-            gradients = [[a + b for a, b in zip(*both, strict=True)] for both in zip(sums, gradients, strict=True)]
-        sums = gradients
+            for of_loss, total in zip(gradients, sums, strict=True):
+                for j, gradient in enumerate(of_loss):  # one at a time: of a large model two sets are all that fit
+                    total[j], of_loss[j] = total[j] + gradient, None
+        else:
+            sums = gradients
         if (i + 1) % of_each == 0:
             per_sample.append(_norms(sums) / of_each)
     return torch.stack(per_row, 1).unflatten(1, (samples, of_each)), torch.stack(per_sample, 1)

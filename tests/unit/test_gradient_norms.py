@@ -13,6 +13,10 @@ from diffmia import gradient_norms as module
 from diffmia import layer_gradients
 from diffmia.errors import DiffmiaError
 from diffmia.gradient_norms import gradient_norms
+from diffmia.models.networks.latent import LatentDenoiser
+from diffmia.models.schedule import ScheduleSpec
+from diffmia.schedules import DiscreteSchedule
+from tests.unit.tiny_pipeline import tiny_pipeline
 
 ROWS = 6
 
@@ -383,6 +387,25 @@ def test_what_no_rule_covers_is_taken_one_row_at_a_time(name, caplog):
     gradient_norms(model, again, ROWS)
     assert len(again.rows) == ROWS
     assert len(caplog.records) == 1
+
+
+def test_a_model_that_makes_its_activations_again_is_taken_one_row_at_a_time():
+    """The same norms, as far as rounding goes, with no more in memory than one row's gradients."""
+    torch.manual_seed(0)
+    denoiser = LatentDenoiser(tiny_pipeline().unet, DiscreteSchedule.from_spec(ScheduleSpec())).eval()
+    x, told, t = normal(ROWS, 4, 8, 8), normal(ROWS, 12, 16), torch.arange(ROWS) * 100
+
+    def losses(rows: slice) -> torch.Tensor:
+        asked.append(len(x[rows]))
+        return denoiser.predict_noise(x[rows], t[rows], told[rows]).square().flatten(1).mean(1)[None]
+
+    asked: list[int] = []
+    at_once = gradient_norms(denoiser, losses, ROWS, 3)
+    denoiser.unet.enable_gradient_checkpointing()
+    by_row = gradient_norms(denoiser, losses, ROWS, 3)
+    assert asked == [ROWS] + [1] * ROWS
+    for found, expected in zip(by_row, at_once, strict=True):
+        assert_norms(found, expected)
 
 
 @pytest.mark.parametrize("embedding", [{"padding_idx": 1}, {"scale_grad_by_freq": True}])
