@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 ROC = "_roc"  # ends the id of the rows that judge the score of an attack whose own rows judge its decisions
 SHIFT = "shift"  # the flag of rows whose members and non-members a blind baseline tells apart
+TOLD = "told"  # the flag of rows of a text-to-image model, with the condition under which it was asked
 NOT_APPLICABLE = "not_applicable"  # the flag of a decision that could not be learned
 MISSING = "missing"  # the flag of what has no scores because a job failed, with the kind of failure and the reason
 

@@ -22,6 +22,7 @@ from diffmia.evaluation.rows import (
     NOT_APPLICABLE,
     ROC,
     SHIFT,
+    TOLD,
     attack_of,
     join_flags,
     missing_flag,
@@ -99,7 +100,7 @@ def _judge(
         own = evaluate_decisions(scores, spec, seed) + not_applicable_rows(scores, skipped)
         rows = {attack: own, attack + ROC: rows[attack]}
     queries = attack_spec.queries(t)
-    told = [] if attack_spec.condition is None else [f"told {attack_spec.condition}"]
+    told = [] if attack_spec.condition is None else [f"{TOLD} {attack_spec.condition}"]
     return [
         {
             "attack": row_id,

@@ -15,6 +15,7 @@ class Entry(NamedTuple):
 TABLES = {
     "table1": Entry("diffmia.tables.attack_tables:table1", "ASR and AUC on DDPMs"),
     "table2": Entry("diffmia.tables.attack_tables:table2", "TPR at low FPR on DDPMs"),
+    "table3": Entry("diffmia.tables.attack_tables:table3", "text-to-image models"),
     "table4": Entry("diffmia.tables.attack_tables:table4", "U-ViTs, in continuous time"),
     "table5": Entry("diffmia.tables.table5:fill", "quantile regression"),
     "table6": Entry("diffmia.tables.attack_tables:table6", "attacks that were told members"),
@@ -22,6 +23,7 @@ TABLES = {
     "comparison": Entry("diffmia.tables.comparison:fill", "published numbers beside ours"),
     "secmi_anchor": Entry("diffmia.tables.attack_tables:secmi_anchor", "readings of SecMI with OMS"),
     "first_query": Entry("diffmia.tables.attack_tables:first_query", "readings of the first query"),
+    "texts": Entry("diffmia.tables.texts:fill", "what a text-to-image model is told"),
     "gsa_loss": Entry("diffmia.tables.attack_tables:gsa_loss", "readings of GSA with OMS"),
     "trust": Entry("diffmia.tables.trust:fill", "every AUC against blind baselines", "Trust"),
     "threshold_transfer": Entry("diffmia.tables.threshold_transfer:fill", "thresholds from another seed", "Trust"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from diffmia.evaluation.rows import SHIFT, split_flags
+from diffmia.evaluation.rows import SHIFT, TOLD, join_flags, split_flags
 from diffmia.tables.measured import KEYS, METRICS, VARIANTS, cell, flagged, over_seeds
 from diffmia.tables.notes import notes
 from diffmia.tables.table import Table, TableInputs
@@ -115,7 +115,7 @@ def _row_name(label: str, variant: str, shown: list[Any]) -> str:
     """`NA`, `+OMS` or `Δ`; the row of +OMS also says which reading of it the numbers belong to."""
     cells = [row.flags for row in shown if row is not None]
     if variant == "base":  # its own readings are in its name
-        cells = [SHIFT for cell in cells if SHIFT in split_flags(cell)]
+        cells = [join_flags(flag for flag in split_flags(cell) if flag.split()[0] in (SHIFT, TOLD)) for cell in cells]
     return (VARIANTS[variant] or label) + (flagged(cells) if variant != "delta" else "")
 
 
