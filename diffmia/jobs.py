@@ -17,7 +17,7 @@ from diffmia.attacks.base import Answers, AttackSpec
 from diffmia.code_digest import code_digest
 from diffmia.config import PUBLISHED, Config, studied_attacks
 from diffmia.figures import FIGURES
-from diffmia.figures.shown import compared_targets, shown_attacks, shown_searches
+from diffmia.figures.shown import compared_targets, mixed_groups, shown_attacks, shown_searches
 from diffmia.models.base import EXACT, TargetSpec
 from diffmia.probes import JacobianProbe, Question, merge
 from diffmia.spec import Spec
@@ -287,10 +287,10 @@ def tables_job(config: Config) -> str:
 def figure_job(config: Config, figure: str, target: str) -> str:
     """A figure of one target of the run."""
     entry = FIGURES[figure]
-    attacks = shown_attacks(config, target) if entry.reads in ("scores", "metrics") else {}
+    attacks = shown_attacks(config, target) if entry.reads_scores or entry.reads == "metrics" else {}
     if entry.reads == "metrics":  # what asks no model costs no query
         attacks = {id_: shown for id_, shown in attacks.items() if shown.access != "blind"}
-    judged = config.run.seeds if entry.reads == "scores" else ()
+    judged = config.run.seeds if entry.reads_scores else ()
     jacobians = [[probe.of.t, probe.columns()] for probe in jacobian_questions(config, target)]
     return _job(
         "plot_figure",
@@ -302,6 +302,7 @@ def figure_job(config: Config, figure: str, target: str) -> str:
         compared=list(compared_targets(config, figure, target).items()),
         seeds=list(config.run.seeds),
         evaluation_seeds={seed: seeds.child_seed(seed, "evaluation") for seed in judged},
-        evaluation=config.evaluation if entry.reads in ("scores", "metrics") else None,
+        evaluation=config.evaluation if entry.reads_scores or entry.reads == "metrics" else None,
+        **({"non_member_groups": mixed_groups(config, target)} if entry.reads == "mixed_scores" else {}),
         **({"jacobians": jacobians} if entry.reads == "jacobians" else {}),
     )

@@ -335,7 +335,7 @@ def of_splits(pattern):
 
 def figure_scores(wildcards):
     """Score files a figure shows, none if it shows no scores."""
-    if FIGURES[wildcards.figure].reads != "scores":
+    if not FIGURES[wildcards.figure].reads_scores:
         return []
     shown = shown_attacks(CONFIG, wildcards.target)
     return [file for seed in RUN.seeds for file in scores_of(wildcards.target, seed, shown)]

@@ -6,7 +6,8 @@ from typing import Literal, NamedTuple
 class Entry(NamedTuple):
     """How a figure is made: the function that draws it (imported when it is needed), and which files it reads.
 
-    `scores`: the score files of the attacks it shows; `losses`: the training's loss curves; `metrics`: metrics.csv and
+    `scores`: the score files of the attacks it shows; `mixed_scores`: the same, of a target whose split has non-members
+    of two groups or more; `losses`: the training's loss curves; `metrics`: metrics.csv and
     cost.csv of the run; `residuals`: columns of the target's residual tables, those that `figures/columns.py` names;
     `jacobians`: the target's tables of Jacobians' norms; `epochs`: residual tables of the target's checkpoints;
     `variants`: those of the targets that its studies compare it with.
@@ -14,9 +15,14 @@ class Entry(NamedTuple):
     """
 
     function: str
-    reads: Literal["scores", "losses", "metrics", "residuals", "jacobians", "epochs", "variants"]
+    reads: Literal["scores", "mixed_scores", "losses", "metrics", "residuals", "jacobians", "epochs", "variants"]
     category: str
     title: str
+
+    @property
+    def reads_scores(self) -> bool:
+        """Whether it is drawn from score files."""
+        return self.reads in ("scores", "mixed_scores")
 
 
 # by the name in `run.figures`, which is also that of the files it makes
@@ -25,6 +31,9 @@ FIGURES = {
     "roc_log": Entry("diffmia.figures.roc:draw_roc_log", "scores", "ROC", "ROC curves, log axes"),
     "score_distribution": Entry(
         "diffmia.figures.score_distribution:draw", "scores", "ROC", "Scores, and whose verdict OMS changes"
+    ),
+    "mixing": Entry(
+        "diffmia.figures.mixing:draw", "mixed_scores", "Trust", "Attacks over the share of shifted samples"
     ),
     "training_loss": Entry("diffmia.figures.training_loss:draw", "losses", "Training", "Training loss"),
     "cost": Entry("diffmia.figures.cost:draw", "metrics", "Cost", "Detection over cost"),

@@ -47,7 +47,7 @@ def detection(data: FigureData, columns: Sequence[str], things: Sequence[Any] | 
 
 def marker_of(data: FigureData, attack: str) -> str:
     """The marker of an attack, so that it is known without its colour."""
-    return _MARKERS[list(data.studied).index(attack) % len(_MARKERS)]
+    return _MARKERS[list(data.studied or data.attacks).index(attack) % len(_MARKERS)]
 
 
 def style(data: FigureData, attack: str, variant: str) -> dict[str, Any]:

@@ -48,6 +48,10 @@ class FigureData:
         Score files by (attack, seed).
     label_names : Series
         Name of the class by sample_id.
+    groups : Series
+        Group by sample_id.
+    non_member_groups : sequence of str
+        Those that the split took non-members from, in its order.
     losses : dict
         `training_loss.csv` by seed.
     metrics, cost : DataFrame
@@ -77,6 +81,8 @@ class FigureData:
     attacks: dict[str, ShownAttack] = field(default_factory=dict)
     scores: dict[tuple[str, int], pd.DataFrame] = field(default_factory=dict)
     label_names: pd.Series = field(default_factory=lambda: pd.Series(dtype=str))
+    groups: pd.Series = field(default_factory=lambda: pd.Series(dtype=str))
+    non_member_groups: Sequence[str] = ()
     losses: dict[int, pd.DataFrame] = field(default_factory=dict)
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     cost: pd.DataFrame = field(default_factory=pd.DataFrame)

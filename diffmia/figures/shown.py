@@ -9,18 +9,22 @@ from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.columns import COLUMNS, base_and_oms
 from diffmia.models.base import TrainedTarget
+from diffmia.splits import GroupsSplit
 
 
 def is_drawn(config: Config, figure: str, target: str) -> bool:
     """Whether `target` has something to show in `figure`.
 
     Loss curves of a target trained here; searches of one with studies; norms of Jacobians, which cost a pass of their
-    own, where the studies have samples for them; epochs if there are some between the first and the last.
+    own, where the studies have samples for them; epochs if there are some between the first and the last; mixtures of
+    non-members where its split takes them from two groups or more.
     """
     spec = config.targets[target]
     match FIGURES[figure].reads:
         case "losses":
             return isinstance(spec, TrainedTarget) and spec.at_epoch is None
+        case "mixed_scores":
+            return len(mixed_groups(config, target)) > 1
         case "residuals":
             return spec.studies is not None
         case "jacobians":
@@ -30,6 +34,12 @@ def is_drawn(config: Config, figure: str, target: str) -> bool:
         case "variants":
             return bool(compared_targets(config, figure, target))
     return True
+
+
+def mixed_groups(config: Config, target: str) -> tuple[str, ...]:
+    """The groups that the split of a target takes non-members from, in its order; none if it does not name them."""
+    split = config.split_of(target)
+    return split.non_member_groups if isinstance(split, GroupsSplit) else ()
 
 
 def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:

@@ -35,7 +35,7 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
     target : str
         Id of the target it is of.
     job : dict
-        The attacks it shows, by id, and the seeds.
+        The attacks it shows, by id, and the seeds; where it mixes them, the groups of the non-members.
     inputs : object
         `scores`, `losses`, `aggregates` (metrics.csv, cost.csv) and `residuals`: paths, empty where the figure does not
         read them. `samples` and `manifest`: files of the dataset.
@@ -52,6 +52,8 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
         of, seed = id_and_seed(path)
         residuals.setdefault(of, {})[seed] = pd.read_parquet(path, columns=columns)
     compared = {_thing(thing): of for thing, of in job["compared"]}
+    about = pd.read_parquet(inputs.samples).set_index("sample_id")
+    mixed = job.get("non_member_groups", ())
     data = FigureData(
         target=target,
         title=f"{FIGURES[name].title}, {target}",
@@ -62,7 +64,8 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
             for path in inputs.scores
             for attack, scores in read_scores(path).items()
         },
-        label_names=pd.read_parquet(inputs.samples).set_index("sample_id")["label_name"],
+        label_names=about["label_name"],
+        **({"groups": about["group"], "non_member_groups": mixed} if mixed else {}),
         losses={id_and_seed(path)[1]: pd.read_csv(path) for path in inputs.losses},
         **{Path(path).stem: _READERS[Path(path).name](path) for path in inputs.aggregates},
         evaluation=config.evaluation,
