@@ -20,6 +20,7 @@ import diffmia.models
 from diffmia.attacks.base import AttackSpec, TableAttack, beyond_the_last
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.blind.spec import DuplicatesSpec
+from diffmia.captions import CAPTION, NONE
 from diffmia.config_errors import explain
 from diffmia.datasets.base import DatasetSpec
 from diffmia.datasets.joined import check_parts
@@ -332,6 +333,8 @@ def _check_definitions(config: Config) -> None:
                 _known(f"splits.{id_}.{key}", group, parts)
     for id_, target in config.targets.items():
         _known(f"targets.{id_}.split", target.split, config.splits)
+        if target.condition is not None:
+            _known(f"targets.{id_}.condition", target.condition, (NONE, CAPTION))
         if target.null_targets and config.splits[target.split].auxiliary_size() == 0:
             raise DiffmiaError(
                 f"config: targets.{id_}.null_targets is {target.null_targets}, and null targets are trained on "

@@ -129,7 +129,8 @@ class ImportedTarget(TargetSpec):
         None, description="Its id in the register of published models, diffmia/published/models.yaml, if it is there"
     )
     sha256: Sha256 | None = Field(
-        None, description="Checksum of the file with its weights; null: the register's, or any if that has none"
+        None,
+        description="Checksum of the file with its denoiser's weights; null: the register's, or any if that has none",
     )
     split_hash: Sha256 | None = Field(
         None, description="Hash of the split it was trained on (split_hash of the split's manifest); null: any"
@@ -165,7 +166,9 @@ class ImportedTarget(TargetSpec):
         return [path for path in self.inputs() if not Path(path).is_file()]
 
     def fetch(self) -> list[SourceFile]:
-        """Make the files the model is read from present, and say which they are; of them only the weights are no JSON.
+        """Make the files the model is read from present, and say which they are.
+
+        Of those that are no JSON the one with the denoiser's weights comes first.
 
         Raises
         ------

@@ -13,6 +13,7 @@ from diffmia.models.base import ImportedTarget
 from diffmia.receipts import SourceFile, write_receipt
 
 NOT_KNOWN = "not known"
+NO_FILE = "none"
 
 
 def fetch_target(spec: ImportedTarget, receipt: str | Path) -> None:
@@ -48,21 +49,23 @@ def fetch_files(spec: ImportedTarget) -> list[SourceFile]:
 
 
 def _compare_with_the_first(name: str, files: list[SourceFile]) -> None:
-    found = {file.name if file.name.endswith(".json") else "weights": file.sha256 for file in files}
+    weights = weights_of(files)  # their name is the user's where they are had by hand
+    found = {"weights" if file is weights else file.name: file.sha256 for file in files}
     record = cache_folder() / "first" / f"{name.replace('/', '--')}.json"
     if not record.exists():
         with atomic_path(record) as scratch:
             scratch.write_text(json.dumps(found, indent=2) + "\n")
-    for what, first in json.loads(record.read_text()).items():
-        if found.get(what) != first:
+    recorded = json.loads(record.read_text())
+    for what in sorted(recorded.keys() | found.keys()):
+        if found.get(what) != recorded.get(what):
             raise DiffmiaError(
-                f"{what} of {name} had SHA-256 {first} when it was first fetched and has {found.get(what)} now; if the "
-                f"new one is right, delete {record}"
+                f"{what} of {name} had SHA-256 {recorded.get(what, NO_FILE)} when it was first fetched and has "
+                f"{found.get(what, NO_FILE)} now; if the new one is right, delete {record}"
             )
 
 
 def weights_of(files: Iterable[SourceFile]) -> SourceFile:
-    """The file with the weights among a target's."""
+    """The file with the denoiser's weights among a target's: the first that is no JSON."""
     return next(file for file in files if not file.name.endswith(".json"))
 
 

@@ -3,41 +3,64 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from diffmia.errors import DiffmiaError
 from diffmia.receipts import SourceFile
 
-PIPELINE = (
-    "unet/config.json",
-    "unet/diffusion_pytorch_model.safetensors",
-    "scheduler/scheduler_config.json",
-)
-FLAT = tuple(PurePosixPath(name).name for name in PIPELINE)  # in repositories older than pipelines' sub-folders
+
+@dataclass(frozen=True)
+class PipelineFiles:
+    """Files of a kind of pipeline, by their paths below its folder."""
+
+    kind: str  # what errors call it
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()  # which some pipelines have, and then need
+    flat: bool = False  # in repositories older than pipelines' sub-folders they lie beside each other
+
+    @property
+    def configs(self) -> tuple[str, ...]:
+        """Those of the required that are JSON."""
+        return tuple(name for name in self.required if name.endswith(".json"))
+
+    def there(self, name: str, flat: bool) -> str:
+        """Where a repository has a file."""
+        return PurePosixPath(name).name if flat else name
 
 
-def fetch_pipeline(repo: str, revision: str) -> list[SourceFile]:
-    """Make the files of a pipeline at a commit present in the hub's cache; their names are those in PIPELINE.
+def fetch_pipeline(repo: str, revision: str, files: PipelineFiles) -> list[SourceFile]:
+    """Make the files of a pipeline at a commit present in the hub's cache; their names are those in `files`.
 
     A large file is compared with the checksum the hub has of it.
 
     Raises
     ------
     DiffmiaError
-        If the hub cannot be reached or lacks the files, or the weights are not those that it says.
+        If the hub cannot be reached or lacks a required file, or the weights are not those that it says.
     """
-    layout = _layout(repo, revision)
-    return [_fetch(repo, revision, there, name) for there, name in zip(layout, PIPELINE, strict=True)]
+    flat, fetched = _is_flat(repo, revision, files), []
+    for name in (*files.required, *files.optional):
+        there = files.there(name, flat)
+        file = _fetch(repo, revision, there, name)
+        if file is not None:
+            fetched.append(file)
+        elif name in files.required:
+            why = "; only safetensors are read, as a pickle could run code" if there.endswith(".safetensors") else ""
+            raise DiffmiaError(
+                f"{repo} has no {there} at revision {revision}{why}; name a repository and a revision that have "
+                f"{files.kind} with it"
+            )
+    return fetched
 
 
-def cached_pipeline(repo: str, revision: str) -> Path | None:
+def cached_pipeline(repo: str, revision: str, files: PipelineFiles) -> Path | None:
     """Folder of the hub's cache with all files of a pipeline at a commit, or None; no network is asked."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for layout in (PIPELINE, FLAT):
-        found = [try_to_load_from_cache(repo, name, revision=revision) for name in layout]
-        if all(isinstance(path, str) for path in found):
-            return Path(found[0].removesuffix(layout[0]))
+    for flat in (False, True)[: 1 + files.flat]:
+        found = [_cached(repo, revision, files.there(name, flat)) for name in files.required]
+        known = all(_cached(repo, revision, files.there(name, flat)) is not None for name in files.optional)
+        if known and all(isinstance(path, Path) for path in found):
+            return Path(str(found[0]).removesuffix(files.there(files.required[0], flat)))
     return None
 
 
@@ -48,22 +71,21 @@ def hub_cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _layout(repo: str, revision: str) -> tuple[str, ...]:
-    if cached := cached_pipeline(repo, revision):
-        return PIPELINE if (cached / PIPELINE[0]).exists() else FLAT
-    return FLAT if _download(repo, revision, PIPELINE[0]) is None else PIPELINE
+def _is_flat(repo: str, revision: str, files: PipelineFiles) -> bool:
+    first = files.required[0]
+    if not files.flat:
+        return False
+    if cached := cached_pipeline(repo, revision, files):
+        return not (cached / first).exists()
+    return _download(repo, revision, first) is None
 
 
-def _fetch(repo: str, revision: str, there: str, name: str) -> SourceFile:
+def _fetch(repo: str, revision: str, there: str, name: str) -> SourceFile | None:
     from huggingface_hub import hf_hub_url
 
     path = _download(repo, revision, there)
     if path is None:
-        why = "; only safetensors are read, as a pickle could run code" if there.endswith(".safetensors") else ""
-        raise DiffmiaError(
-            f"{repo} has no {there} at revision {revision}{why}; name a repository and a revision that have a DDPM "
-            "pipeline with it"
-        )
+        return None
     file = SourceFile.of(path, name, hf_hub_url(repo, there, revision=revision))
     blob = path.resolve()  # the cache names a large file by the SHA-256 that the hub has of it
     if re.fullmatch("[0-9a-f]{64}", blob.name) and blob.name != file.sha256:
@@ -74,10 +96,20 @@ def _fetch(repo: str, revision: str, there: str, name: str) -> SourceFile:
     return file
 
 
+def _cached(repo: str, revision: str, name: str) -> Path | bool | None:
+    """The file in the cache; False if the hub said that there is none at this commit, None if it was not asked."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repo, name, revision=revision)
+    return Path(found) if isinstance(found, str) else None if found is None else False
+
+
 def _download(repo: str, revision: str, name: str) -> Path | None:
     """The file in the cache, downloaded if it is not there yet; None if there is none at this commit."""
     from huggingface_hub import errors, hf_hub_download
 
+    if _cached(repo, revision, name) is False:  # which the client would ask for again
+        return None
     try:
         return Path(hf_hub_download(repo, name, revision=revision))
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:  # the first is a kind of the next

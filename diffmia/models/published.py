@@ -25,9 +25,9 @@ class PublishedModel(Spec):
     licence: str = Field(description="On which terms it is given")
     trained_on: str = Field(description="Samples it was trained on, in words")
     members_before: PositiveInt | None = Field(description="First sample it never saw, if it saw all before that")
-    megabytes: PositiveFloat | None = Field(description="Size of the file with the weights, in 10^6 bytes")
+    megabytes: PositiveFloat | None = Field(description="Size of its files with weights, in 10^6 bytes")
     revision: Revision | None = Field(description="Commit of the hub's repository")
-    sha256: Sha256 | None = Field(description="Checksum of the file with the weights")
+    sha256: Sha256 | None = Field(description="Checksum of the file with its denoiser's weights")
 
 
 @functools.cache

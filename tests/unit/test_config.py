@@ -287,6 +287,20 @@ def test_an_id_that_is_not_defined(path, value, sentence):
     assert complaint(path, value) == f"config: {sentence}"
 
 
+TEXT_TO_IMAGE = {"family": "diffusers_latent_diffusion", "split": "digits", "folder": "a"}
+
+
+def test_a_text_to_image_target_is_told_captions_and_others_nothing():
+    raw = changed("targets.mine", TEXT_TO_IMAGE)
+    assert load_config(raw).targets["mine"].condition == "caption"
+    assert load_config(raw).targets["ddpm_digits"].condition is None
+    assert "targets.ddpm_digits.condition" in complaint("targets.ddpm_digits.condition", "caption")
+    assert complaint("targets.mine", TEXT_TO_IMAGE | {"condition": "captions"}) == (
+        "config: targets.mine.condition names 'captions', which is not defined; did you mean 'caption'? "
+        "Defined: none, caption"
+    )
+
+
 def test_every_fault_has_a_line():
     config = changed("targets.ddpm_digits.model.chanels", [32])
     config["attacks"]["naive"]["norm"] = 7

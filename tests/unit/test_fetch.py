@@ -20,6 +20,7 @@ from diffmia.cli import main
 from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.models.diffusers_ddpm import DiffusersDDPM
+from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
 from diffmia.models.fetch import fetch_files, fetch_target, plan
 from diffmia.models.published import published_models
 from diffmia.models.uvit import UViTCheckpoint
@@ -33,7 +34,7 @@ FILES = {
     "diffusion_pytorch_model.safetensors": WEIGHTS,
     "scheduler_config.json": b'{"beta_start": 0.0001}',
 }
-PIPELINE = dict(zip(hub.PIPELINE, FILES.values(), strict=True))
+PIPELINE = dict(zip(DiffusersDDPM.files.required, FILES.values(), strict=True))
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -52,6 +53,7 @@ class Hub(BaseHTTPRequestHandler):
         if content is None:
             self.send_response(404)
             self.send_header("X-Error-Code", "EntryNotFound" if self.path.startswith(prefix) else "RepoNotFound")
+            self.send_header("X-Repo-Commit", REVISION)
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
@@ -166,6 +168,88 @@ def test_a_pipeline_in_sub_folders_is_fetched_too(folder, server, fetch):
     assert server.requests == []
 
 
+@pytest.fixture
+def text_to_image(folder, server):
+    """The same repository with a Stable Diffusion pipeline, its tokenizer of two files, and more that is not needed."""
+    target = {"family": "diffusers_latent_diffusion", "split": "digits", "repo": REPO, "revision": REVISION}
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"targets": {"mine": target}}))
+    needed = [*DiffusersLatentDiffusion.files.required, *(f"tokenizer/{name}" for name in ("vocab.json", "merges.txt"))]
+    server.files = {name: f"content of {name}".encode() for name in needed}
+    server.files["safety_checker/model.safetensors"] = server.files["vae/diffusion_pytorch_model.fp16.safetensors"] = (
+        b""
+    )
+    return needed
+
+
+def test_of_a_text_to_image_pipeline_what_it_needs_is_fetched_once(text_to_image, folder, server):
+    status, said, failed = call(folder, server)
+    assert status == 0, failed
+    assert files_sent(server) == sorted(text_to_image)
+    unet = server.files["unet/diffusion_pytorch_model.safetensors"]
+    assert f"{len(unet):,} bytes, sha256 {hashlib.sha256(unet).hexdigest()}" in said  # of three files with weights
+    [record] = (folder / "cache" / "first").iterdir()
+    first = json.loads(record.read_text())
+    assert first.keys() == {*text_to_image, "weights"} - {"unet/diffusion_pytorch_model.safetensors"}
+
+    server.requests.clear()  # that it has no tokenizer.json is in the cache too
+    status, said, failed = call(folder, server, HF_HUB_OFFLINE="1")
+    assert status == 0, failed
+    assert "present     yes" in said
+    assert server.requests == []
+
+
+def test_a_file_that_a_pipeline_had_not_when_it_was_first_fetched_is_refused(text_to_image, server, fetch, folder):
+    assert fetch()[0] == 0
+    server.files["tokenizer/special_tokens_map.json"] = b"{}"
+    [absent] = (folder / "hf").rglob(".no_exist/*/tokenizer/special_tokens_map.json")
+    absent.unlink()
+    status, said = fetch()
+    assert status == 1
+    assert "tokenizer/special_tokens_map.json of someone/ddpm-tiny" in said
+    assert f"had SHA-256 none when it was first fetched and has {hashlib.sha256(b'{}').hexdigest()} now" in said
+
+
+def test_a_text_to_image_pipeline_that_lacks_a_file_is_one_sentence(text_to_image, server, fetch):
+    del server.files["vae/diffusion_pytorch_model.safetensors"]
+    status, said = fetch()
+    assert status == 1
+    assert "someone/ddpm-tiny has no vae/diffusion_pytorch_model.safetensors at revision" in said
+    assert "that have a Stable Diffusion pipeline with it" in said
+    assert not any("text_encoder" in name for name in files_sent(server))  # no more is downloaded for nothing
+
+
+STABLE_DIFFUSION = {
+    "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "CreativeML OpenRAIL-M", "4265 MB"),
+    "sd21": ("stabilityai/stable-diffusion-2-1-base", "CreativeML Open RAIL++-M", "not known"),
+}
+
+
+def test_stable_diffusion_is_registered_and_offline_it_is_one_sentence(folder, fetch, capsys, monkeypatch):
+    """The dry run asks no network; a real one says what it would have downloaded."""
+    family = {"family": "diffusers_latent_diffusion", "split": "digits"}
+    targets = {id_: family | {"repo": repo} for id_, (repo, *_) in STABLE_DIFFUSION.items()}
+    run = {"targets": ["sd15"], "attacks": ["naive"]}
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"run": run, "targets": targets}))
+    with monkeypatch.context() as patch:
+        patch.setattr(hub, "_download", None)
+        assert main(["fetch", "--dry-run"]) == 0
+    said = dict(zip(STABLE_DIFFUSION, capsys.readouterr().out.split("sd21\n"), strict=True))
+    for id_, (repo, licence, size) in STABLE_DIFFUSION.items():
+        known = published_models()[repo]
+        assert f"from        https://huggingface.co/{repo}" in said[id_]
+        assert f"revision    {known.revision}" in said[id_]
+        assert f"licence     {licence}\n" in said[id_]
+        assert f"size        {size}\n" in said[id_]
+        assert f"present     no: {repo}, to be downloaded" in said[id_]
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    status, failed = fetch()
+    assert status == 1
+    for (id_, (repo, *_)), sentence in zip(STABLE_DIFFUSION.items(), failed.splitlines(), strict=True):
+        assert sentence.startswith(
+            f"diffmia: target '{id_}': HF_HUB_OFFLINE is set, and model_index.json of {repo} at "
+        )
+
+
 def test_offline_it_says_what_would_have_been_downloaded(folder, server, fetch, monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     status, said = fetch()
@@ -271,8 +355,8 @@ def test_what_comes_later_from_the_hub_is_compared_with_what_came_first(tmp_path
     spec = DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=REPO, revision=REVISION)
     first = fetch_files(spec)
     assert fetch_files(spec) == first
-    assert [file.name for file in first] == list(hub.PIPELINE)
-    (tmp_path / hub.PIPELINE[0]).write_bytes(b"{}")
+    assert [file.name for file in first] == list(PIPELINE)
+    (tmp_path / first[0].name).write_bytes(b"{}")
     with pytest.raises(DiffmiaError, match=rf"unet/config.json of {REPO}@{REVISION} had SHA-256 {first[0].sha256}"):
         fetch_files(spec)
     fetch_files(spec.model_copy(update={"revision": "f" * 40}))  # another commit may be other
