@@ -54,6 +54,7 @@ _NO_PART_OF_A_TARGET = (
     "batch_size",
     "precision",
     "gradient_batch_size",
+    "gradient_checkpointing",
     "encoding_batch_size",
 )
 

@@ -34,12 +34,21 @@ class LatentTarget(TargetSpec):
         8, description="Images, or texts, per call of its encoders; changes no number"
     )
 
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Make activations again in the gradient pass's backward passes, one sample and timestep at a time: "
+        "for a model of which more does not fit in memory; changes no number",
+    )
+
     def load(self, folder: Path) -> LatentDenoiser:
         """See `TargetSpec.load`."""
         from diffmia.models.networks.latent import load_denoiser
         from diffmia.schedules import DiscreteSchedule
 
-        return load_denoiser(folder, DiscreteSchedule.from_spec(self.schedule))
+        denoiser = load_denoiser(folder, DiscreteSchedule.from_spec(self.schedule))
+        if self.gradient_checkpointing:
+            denoiser.unet.enable_gradient_checkpointing()
+        return denoiser
 
     def load_image_encoder(self, folder: Path) -> ImageEncoder:
         """What makes latents of images, from the target's folder."""

@@ -19,8 +19,8 @@ _FLAGS = {
     SHIFT: "“shift”: a blind baseline, which sees samples and no model, tells these members from these non-members "
     "better than chance, so that they differ by more than membership and the number is no evidence of it alone; table "
     "trust has what the baseline reaches.",
-    TOLD: "“told” names the text that the model was told beside each sample: caption, the sample's own; none, the empty "
-    "text; or that of the captioner of this name.",
+    TOLD: "“told” names the text that the model was told beside each sample: caption, the sample's own; none, the "
+    "empty text; or that of the captioner of this name.",
     "anchor": "“anchor” says what the second iterate ε² of SecMI's noise search is attached to, which the paper leaves "
     "open: x0 is the true sample, x0hat its estimate at timestep t, xt the noised sample; table secmi_anchor has the "
     "readings of the run side by side.",

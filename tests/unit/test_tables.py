@@ -21,8 +21,8 @@ from diffmia.evaluation.rows import read_metrics
 from diffmia.evaluation.stage import COLUMNS, aggregate_metrics
 from diffmia.figures.figure import heading
 from diffmia.relatives import with_relatives
-from diffmia.tables import TABLES, comparison, null_control, table5, tablec1, threshold_transfer, trust
-from diffmia.tables.attack_tables import first_query, gsa_loss, secmi_anchor, table1, table2, table4, table6
+from diffmia.tables import TABLES, comparison, null_control, table5, tablec1, texts, threshold_transfer, trust
+from diffmia.tables.attack_tables import first_query, gsa_loss, secmi_anchor, table1, table2, table3, table4, table6
 from diffmia.tables.latex import escape
 from diffmia.tables.null_control import family_wise
 from diffmia.tables.table import Table, TableInputs, markdown, write
@@ -52,6 +52,10 @@ def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,),
             **{"one": target, "two": target, "cifar": {**target, "published_as": {"oms": "ddpm_cifar10"}}},
             "uvit": {**{key: target[key] for key in ("split", "training")}, "family": "uvit"},
             "sd": {**target, "published_as": {"oms": "sd15_laion_coco"}},
+            "ldm": {
+                **{"family": "diffusers_latent_diffusion", "split": "halves", "folder": "sd"},
+                **{"condition": "caption", "published_as": {"pia": "sd15_laion5_coco_blip"}},
+            },
         },
         "attacks": {
             "naive": {"family": "residual", "label": "NA", "start": "gaussian", "t": 100, "norm": 2},
@@ -73,6 +77,10 @@ def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,),
             "gsa_half": {**gsa, "label": "GSA (half)", "labelled_fraction": 0.5},
             "gsa_shadow": {"family": "gsa", "label": "GSA (shadow)", "learns_from": "shadow"},
             "pia": {"family": "residual", "label": "PIA", "start": "proximal", "t": 100, "norm": 4},
+            "secmi_none": {
+                **{"family": "residual", "label": "SecMI (no text)", "reading_of": "secmi", "start": "inverted"},
+                **{"t": 100, "k": 10, "norm": 2, "condition": "none"},
+            },
             "pia_late": {
                 **{"family": "residual", "label": "PIA (late)", "reading_of": "pia", "start": "proximal", "t": 100},
                 **{"norm": 4, "t_init": 1},
@@ -183,6 +191,78 @@ def test_table2_has_relative_gains_and_marks():
     assert second.tolist() == ["−5.00 (−50 %) [−7.00, −3.00]", "n/a"]
     assert table.data["relative"].dropna().tolist() == pytest.approx([100 * 12.19 / 1.05, -50.0])
     assert any(note.startswith("†") for note in table.notes)
+
+
+def told(measured: list[dict], text: str) -> list[dict]:
+    """Rows of a text-to-image model."""
+    return [row | {"flags": "; ".join(filter(None, [f"told {text}", row["flags"]]))} for row in measured]
+
+
+def test_table3_has_text_to_image_models_and_what_they_are_told():
+    chosen = config(targets=("one", "ldm"), attacks=("secmi", "secmi_none"))
+    measured = [told(rows("ldm", "secmi", metric, 60.0, 61.0), "caption") for metric in ("asr", "auc")]
+    table = table3(inputs(chosen, *measured, told(rows("ldm", "secmi_none", "auc", 1.0, 2.0), "none")))
+    assert table.cells.columns[3:].tolist() == [("ldm", m) for m in ("ASR", "AUC", "TPR@1%FPR", "TPR@0.1%FPR")]
+    assert [row[0] for row in table.cells.to_numpy()] == [
+        *("SecMI (told caption)", "+OMS (told caption; anchor x0)", "Δ")
+    ]
+    assert any(note.startswith("“told” names the text") for note in table.notes)
+    assert "an inference" in table.notes[-1]
+
+
+def test_texts_sets_an_attack_under_each_text_side_by_side_and_beside_what_was_published():
+    chosen = config(targets=("ldm", "one"), attacks=("naive", "secmi", "secmi_none"))
+    table = texts.fill(
+        inputs(
+            chosen,
+            told(rows("ldm", "naive", "auc", 50.0, 51.0), "caption"),  # under one text alone
+            told(rows("ldm", "secmi", "auc", 60.0, 61.0), "caption"),
+            told(rows("ldm", "secmi", "tpr_at_1_fpr", 6.0, 7.0), "caption"),
+            told(rows("ldm", "secmi_none", "auc", 70.0, 75.0), "none"),
+            rows("one", "secmi", "auc", 80.0, 81.0),  # told nothing
+        )
+    )
+    metrics = ["AUC", "AUC published", "TPR@1%FPR", "TPR@1%FPR published"]
+    first = [("", name) for name in ("Target", "Attack", "Access", "Supervision")]
+    assert table.cells.columns.tolist() == first + [(text, name) for text in ("caption", "none") for name in metrics]
+    assert table.cells.to_numpy().tolist() == [
+        [
+            "ldm",
+            "SecMI",
+            "grey",
+            "none",
+            "60.00 [58.00, 62.00]",
+            "69.10",
+            "6.00 [4.00, 8.00]",
+            "16.10",
+            "70.00 [68.00, 72.00]",
+            "71.60",
+            "n/a",
+            "n/a",
+        ],
+        [
+            "ldm",
+            "SecMI +OMS",
+            "",
+            "",
+            "61.00 [59.00, 63.00]",
+            "n/a",
+            "7.00 [5.00, 9.00]",
+            "n/a",
+            "75.00 [73.00, 77.00]",
+            "n/a",
+            "n/a",
+            "n/a",
+        ],
+    ]
+    assert set(table.data["attack"]) == {"secmi", "secmi_none"}
+    assert any("PIA paper" in note for note in table.notes)
+
+
+def test_texts_without_two_says_so():
+    table = texts.fill(inputs(config(targets=("ldm",)), told(rows("ldm", "secmi", "auc", 60.0, 61.0), "caption")))
+    assert table.cells.empty
+    assert "more than one text" in table.notes[0]
 
 
 def test_seeds_become_mean_and_standard_deviation():
@@ -678,9 +758,11 @@ class TestNullControl:
         fill = TypeAdapter(ImportString).validate_python(TABLES[name].function)
         attacks = ("naive", "secmi", "pia", "pia_late", "quantile", "gsa_concat", "gsa_full")
         metrics = ["auc", "asr", "tpr_at_5_fpr", "tpr_at_1_fpr", "tpr_at_0.1_fpr", "fpr_at_5_fpr"]
-        chosen = config(targets=("one", "cifar", "uvit"), attacks=attacks, nulls=1)
+        attacks = (*attacks, "secmi_none")
+        targets = ("one", "cifar", "uvit", "ldm")
+        chosen = config(targets=targets, attacks=attacks, nulls=1)
         ids = (*attacks, "quantile_roc")
-        measured = every(ids, metrics) + every(ids, metrics, "cifar") + every(ids, metrics, "uvit")
+        measured = [group for target in targets for group in every(ids, metrics, target)]
         of_controls = [
             rows(f"{target}__null", id_, metric, 1.0, 2.0)
             for target in ("one", "cifar")
