@@ -21,6 +21,7 @@ report: "rules/captions/workflow.rst"
 
 
 include: "rules/data.smk"
+include: "rules/caption.smk"
 include: "rules/target.smk"
 include: "rules/attack.smk"
 include: "rules/evaluate.smk"

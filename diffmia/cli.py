@@ -33,12 +33,12 @@ def main(arguments: list[str] | None = None) -> int:
     reader.add_argument("--all", action="store_true", help="list the jobs that are done, too")
     fetch = commands.add_parser(
         "fetch",
-        help="get the files of targets that were trained elsewhere",
-        description="Make the files of imported targets of this folder's config.yaml present and checked; the workflow "
-        "does the same where it needs them. Variables of the Hugging Face client are heeded: HF_HOME, HF_HUB_OFFLINE, "
-        "HF_ENDPOINT, HF_TOKEN.",
+        help="get the files of models that were trained elsewhere",
+        description="Make the files of imported targets and captioners of this folder's config.yaml present and "
+        "checked; the workflow does the same where it needs them. Variables of the Hugging Face client are heeded: "
+        "HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN.",
     )
-    fetch.add_argument("targets", nargs="*", metavar="TARGET", help="ids of imported targets; default: all")
+    fetch.add_argument("ids", nargs="*", metavar="ID", help="ids of imported targets and captioners; default: all")
     fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched, and ask no network")
     commands.add_parser("schema", help="write the JSON schema of config.yaml beside the package's config models")
     data = commands.add_parser(
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
             case "fetch":
                 from diffmia.fetch_command import fetch_command
 
-                return fetch_command(chosen.targets, chosen.dry_run)
+                return fetch_command(chosen.ids, chosen.dry_run)
             case "schema":
                 from diffmia.config import SCHEMA_PATH, json_schema
 

@@ -15,11 +15,13 @@ import yaml
 from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError, field_validator
 
 import diffmia.attacks
+import diffmia.captioners
 import diffmia.datasets
 import diffmia.models
 from diffmia.attacks.base import AttackSpec, TableAttack, beyond_the_last
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.blind.spec import DuplicatesSpec
+from diffmia.captioners.base import CaptionerSpec
 from diffmia.captions import CAPTION, NONE
 from diffmia.config_errors import explain
 from diffmia.datasets.base import DatasetSpec
@@ -43,6 +45,7 @@ AnySplit = Annotated[
     Field(discriminator="method"),
 ]
 AnyTarget = union_of(diffmia.models, TargetSpec, "family")
+AnyCaptioner = union_of(diffmia.captioners, CaptionerSpec, "family")
 AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
 
 PUBLISHED = Path(__file__).with_name("published")
@@ -87,6 +90,9 @@ class Config(Spec):
     datasets: dict[Id, AnyDataset] = Field(description="Where images come from")
     splits: dict[Id, AnySplit] = Field(description="Members, non-members and auxiliary samples")
     targets: dict[Id, AnyTarget] = Field(description="Models to attack")
+    captioners: dict[Id, AnyCaptioner] = Field(
+        default_factory=dict, description="Models that write a sentence about an image; the id is a condition"
+    )
     attacks: dict[Id, AnyAttack] = Field(description="Attacks")
     duplicates: DuplicatesSpec = Field(
         default_factory=DuplicatesSpec, description="When a member and a non-member count as near-duplicates"
@@ -325,6 +331,10 @@ def _check_definitions(config: Config) -> None:
         for part in dataset.made_of():
             _known(f"datasets.{id_}.parts", part, config.datasets)
     check_parts(config.datasets)
+    for id_ in (NONE, CAPTION):
+        if id_ in config.captioners:
+            raise DiffmiaError(f"config: captioners.{id_} is the name of a condition that needs none; choose another")
+    conditions = (NONE, CAPTION, *config.captioners)
     for id_, split in config.splits.items():
         _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
         parts = config.datasets[split.dataset].made_of()
@@ -334,7 +344,7 @@ def _check_definitions(config: Config) -> None:
     for id_, target in config.targets.items():
         _known(f"targets.{id_}.split", target.split, config.splits)
         if target.condition is not None:
-            _known(f"targets.{id_}.condition", target.condition, (NONE, CAPTION))
+            _known(f"targets.{id_}.condition", target.condition, conditions)
         if target.null_targets and config.splits[target.split].auxiliary_size() == 0:
             raise DiffmiaError(
                 f"config: targets.{id_}.null_targets is {target.null_targets}, and null targets are trained on "
@@ -348,6 +358,8 @@ def _check_definitions(config: Config) -> None:
             _known(where, paper, published)
             _known(f"{where}.{paper}", name, published[paper])
     for id_, attack in config.attacks.items():
+        if attack.condition is not None:
+            _known(f"attacks.{id_}.condition", attack.condition, conditions)
         if attack.reading_of is not None:
             _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
         if id_ == ALL_RESIDUAL_ATTACKS:

@@ -70,6 +70,25 @@ def dataset_job(config: Config, rule: str, dataset: str) -> str:
     return _job(rule, ["diffmia.datasets.prepare", type(spec).__module__], dataset=dataset, spec=spec)
 
 
+_ORIGIN = {"folder", "repo", "revision", "sha256"}  # of a captioner: its receipt has the files themselves
+
+
+def fetch_captioner_job(config: Config, captioner: str) -> str:
+    """Fetching of the files that a captioner is read from."""
+    spec = config.captioners[captioner]
+    definition = spec.model_dump(mode="json", include={"family", *_ORIGIN})
+    modules = ["diffmia.models.fetch", type(spec).__module__]
+    return _job("fetch_captioner", modules, captioner=captioner, definition=definition)
+
+
+def caption_job(config: Config, dataset: str, captioner: str) -> str:
+    """Captions of a dataset's images by a captioner."""
+    spec = config.captioners[captioner]
+    modules = ["diffmia.captioning", type(spec).__module__]
+    definition = spec.model_dump(mode="json", exclude={"batch_size", *_ORIGIN})
+    return _job("caption_images", modules, dataset=dataset, captioner=captioner, definition=definition)
+
+
 def split_job(config: Config, split: str, seed: int) -> str:
     """Drawing of a split."""
     spec = config.splits[split]

@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("diffmia")
 
-RECORDED_PACKAGES = ("torch", "diffusers", "numpy", "scipy", "pandas", "scikit-learn", "xgboost-cpu", "snakemake")
+RECORDED_PACKAGES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "xgboost-cpu",
+    "snakemake",
+)
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,13 @@ def target_inputs(wildcards):
     return existing(f"targets.{wildcards.target}", CONFIG.targets[wildcards.target].inputs())
 
 
-def one_of(targets):
-    """Pattern of the target ids a rule makes; one that nothing matches where there are none."""
-    return "|".join(map(re.escape, targets)) or "(?!)"
+def captioner_inputs(wildcards):
+    return existing(f"captioners.{wildcards.captioner}", CONFIG.captioners[wildcards.captioner].inputs())
+
+
+def one_of(ids):
+    """Pattern of the ids a rule makes something for; one that nothing matches where there are none."""
+    return "|".join(map(re.escape, ids)) or "(?!)"
 
 
 def split_dataset(file):
@@ -234,6 +238,14 @@ def dataset_job(rule):
         return jobs.dataset_job(CONFIG, rule, wildcards.dataset)
 
     return get
+
+
+def fetch_captioner_job(wildcards):
+    return jobs.fetch_captioner_job(CONFIG, wildcards.captioner)
+
+
+def caption_job(wildcards):
+    return jobs.caption_job(CONFIG, wildcards.dataset, wildcards.captioner)
 
 
 def split_job(wildcards):

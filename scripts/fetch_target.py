@@ -4,6 +4,6 @@ from diffmia.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.models.fetch import fetch_target
+        from diffmia.models.fetch import fetch_model
 
-        fetch_target(job.config.targets[job.wildcards.target], job.output.receipt)
+        fetch_model(job.config.targets[job.wildcards.target], job.output.receipt)

@@ -1,23 +1,47 @@
-"""Files of targets that were trained elsewhere: what would be fetched, fetching it, and checking what came."""
+"""Files of models that were trained elsewhere: what would be fetched, fetching it, and checking what came."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
 from diffmia.atomic import atomic_path
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
-from diffmia.models.base import ImportedTarget
+from diffmia.models.published import PublishedModel
 from diffmia.receipts import SourceFile, write_receipt
 
 NOT_KNOWN = "not known"
 NO_FILE = "none"
 
 
-def fetch_target(spec: ImportedTarget, receipt: str | Path) -> None:
-    """Make the target's files present and checked, and write down what they are.
+class Fetched(Protocol):
+    """What is asked of the settings of a model that was trained elsewhere: `ImportedTarget`, `CaptionerSpec`."""
+
+    sha256: str | None
+
+    @property
+    def published(self) -> PublishedModel | None:
+        """What the register says of it."""
+
+    @property
+    def published_name(self) -> str | None:
+        """What it is called wherever its files lie, None if it has no such name."""
+
+    def whereabouts(self) -> dict[str, str]:
+        """Where its files are had from and kept, for people."""
+
+    def missing(self) -> list[str]:
+        """What of it is not here yet."""
+
+    def fetch(self) -> list[SourceFile]:
+        """Make its files present, and say which they are; of them only the weights are no JSON."""
+
+
+def fetch_model(spec: Fetched, receipt: str | Path) -> None:
+    """Make the model's files present and checked, and write down what they are.
 
     Raises
     ------
@@ -29,15 +53,15 @@ def fetch_target(spec: ImportedTarget, receipt: str | Path) -> None:
     write_receipt(receipt, fetch_files(spec), **about)
 
 
-def fetch_files(spec: ImportedTarget) -> list[SourceFile]:
-    """The target's files, present, the weights with the checksum that the config or the register has of them.
+def fetch_files(spec: Fetched) -> list[SourceFile]:
+    """The model's files, present, the weights with the checksum that the config or the register has of them.
 
     Where neither has one, a published model's files have to be those that were fetched first on this machine.
 
     Raises
     ------
     DiffmiaError
-        As `fetch_target`.
+        As `fetch_model`.
     """
     files = spec.fetch()
     weights, expected = weights_of(files), expected_checksum(spec)
@@ -65,17 +89,17 @@ def _compare_with_the_first(name: str, files: list[SourceFile]) -> None:
 
 
 def weights_of(files: Iterable[SourceFile]) -> SourceFile:
-    """The file with the denoiser's weights among a target's: the first that is no JSON."""
+    """The file with the weights among a model's, of a pipeline the denoiser's: the first that is no JSON."""
     return next(file for file in files if not file.name.endswith(".json"))
 
 
-def expected_checksum(spec: ImportedTarget) -> str | None:
+def expected_checksum(spec: Fetched) -> str | None:
     """SHA-256 that the weights have to have, None if nobody said."""
     return spec.sha256 or (spec.published and spec.published.sha256)
 
 
-def plan(spec: ImportedTarget) -> dict[str, str]:
-    """What fetching a target would do, said without asking a network."""
+def plan(spec: Fetched) -> dict[str, str]:
+    """What fetching a model would do, said without asking a network."""
     known, missing = spec.published, spec.missing()
     megabytes = known and known.megabytes
     unchecked = "what comes first is recorded, and compared with later" if spec.published_name else "any is taken"
@@ -85,6 +109,6 @@ def plan(spec: ImportedTarget) -> dict[str, str]:
         "sha256": expected_checksum(spec) or f"{NOT_KNOWN}: {unchecked}",
         "licence": known.licence if known else NOT_KNOWN,
         "trained on": known.trained_on if known else NOT_KNOWN,
-        "split": spec.split,
+        **({"split": spec.split} if hasattr(spec, "split") else {}),
         "present": f"no: {', '.join(missing)}" if missing else "yes",
     }

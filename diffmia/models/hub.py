@@ -1,13 +1,19 @@
-"""Diffusers pipelines on the Hugging Face hub, by its own client, with its cache (HF_HOME), offline mode and tokens."""
+"""Models on the Hugging Face hub, by its own client, with its cache (HF_HOME), offline mode and tokens."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import StringConstraints
 
 from diffmia.errors import DiffmiaError
 from diffmia.receipts import SourceFile
+
+Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
 @dataclass(frozen=True)
@@ -39,19 +45,10 @@ def fetch_pipeline(repo: str, revision: str, files: PipelineFiles) -> list[Sourc
     DiffmiaError
         If the hub cannot be reached or lacks a required file, or the weights are not those that it says.
     """
-    flat, fetched = _is_flat(repo, revision, files), []
-    for name in (*files.required, *files.optional):
-        there = files.there(name, flat)
-        file = _fetch(repo, revision, there, name)
-        if file is not None:
-            fetched.append(file)
-        elif name in files.required:
-            why = "; only safetensors are read, as a pickle could run code" if there.endswith(".safetensors") else ""
-            raise DiffmiaError(
-                f"{repo} has no {there} at revision {revision}{why}; name a repository and a revision that have "
-                f"{files.kind} with it"
-            )
-    return fetched
+    flat, what = _is_flat(repo, revision, files), f"{files.kind} with it"
+    required = [_required(repo, revision, files.there(name, flat), name, what) for name in files.required]
+    others = [_fetch(repo, revision, files.there(name, flat), name) for name in files.optional]
+    return [*required, *filter(None, others)]
 
 
 def cached_pipeline(repo: str, revision: str, files: PipelineFiles) -> Path | None:
@@ -62,6 +59,25 @@ def cached_pipeline(repo: str, revision: str, files: PipelineFiles) -> Path | No
         if known and all(isinstance(path, Path) for path in found):
             return Path(str(found[0]).removesuffix(files.there(files.required[0], flat)))
     return None
+
+
+def fetch_named(repo: str, revision: str, wanted: Iterable[Sequence[str]], what: str) -> list[SourceFile]:
+    """Make files of a repository at a commit present in the hub's cache: of each of `wanted` the first that it has.
+
+    A large file is compared with the checksum the hub has of it; `what` says what the files are, together.
+
+    Raises
+    ------
+    DiffmiaError
+        If the hub cannot be reached or lacks a file, or the weights are not those that it says.
+    """
+    names = [_first_there(repo, revision, names) for names in wanted]
+    return [_required(repo, revision, name, name, what) for name in names]
+
+
+def cached_named(repo: str, revision: str, wanted: Iterable[Sequence[str]]) -> bool:
+    """Whether the hub's cache has one of the names in each of `wanted`, at a commit; no network is asked."""
+    return all(any(isinstance(_cached(repo, revision, name), Path) for name in names) for names in wanted)
 
 
 def hub_cache() -> Path:
@@ -78,6 +94,23 @@ def _is_flat(repo: str, revision: str, files: PipelineFiles) -> bool:
     if cached := cached_pipeline(repo, revision, files):
         return not (cached / first).exists()
     return _download(repo, revision, first) is None
+
+
+def _first_there(repo: str, revision: str, names: Sequence[str]) -> str:
+    """The first of the names in the cache, or else in the repository; the last if there is none."""
+    cached = (name for name in names if isinstance(_cached(repo, revision, name), Path))
+    there = (name for name in names[:-1] if _download(repo, revision, name) is not None)
+    return next(cached, None) or next(there, names[-1])
+
+
+def _required(repo: str, revision: str, there: str, name: str, what: str) -> SourceFile:
+    file = _fetch(repo, revision, there, name)
+    if file is None:
+        why = "; only safetensors are read, as a pickle could run code" if there.endswith(".safetensors") else ""
+        raise DiffmiaError(
+            f"{repo} has no {there} at revision {revision}{why}; name a repository and a revision that have {what}"
+        )
+    return file
 
 
 def _fetch(repo: str, revision: str, there: str, name: str) -> SourceFile | None:

@@ -6,17 +6,15 @@ import json
 import shutil
 from abc import abstractmethod
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
-from diffmia.models.hub import PipelineFiles, cached_pipeline, fetch_pipeline, hub_cache
+from diffmia.models.hub import PipelineFiles, Repository, cached_pipeline, fetch_pipeline, hub_cache
 from diffmia.models.published import PublishedModel, Revision, published_models
 from diffmia.receipts import SourceFile
-
-Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 SCHEDULER = "scheduler/scheduler_config.json"
 

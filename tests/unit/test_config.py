@@ -29,7 +29,7 @@ SHIPPED = AS_SHIPPED | {
 }
 ABSENT = object()
 
-TOP = "Accepted: run, device, minutes_per_job, datasets, splits, targets, attacks, duplicates, evaluation"
+TOP = "Accepted: run, device, minutes_per_job, datasets, splits, targets, captioners, attacks, duplicates, evaluation"
 MODEL = "Accepted: channels, layers_per_block, attention, dropout, norm_groups"
 TARGETS = "Defined: " + ", ".join(load_config(SHIPPED).targets)
 ATTACKS = "Defined: " + ", ".join(SHIPPED["attacks"])

@@ -21,7 +21,7 @@ from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.models.diffusers_ddpm import DiffusersDDPM
 from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
-from diffmia.models.fetch import fetch_files, fetch_target, plan
+from diffmia.models.fetch import fetch_files, fetch_model, plan
 from diffmia.models.published import published_models
 from diffmia.models.uvit import UViTCheckpoint
 from diffmia.receipts import SourceFile
@@ -326,8 +326,8 @@ def test_dry_run_says_all_of_the_register_and_asks_no_network(folder, capsys, mo
 @pytest.mark.parametrize(
     ("targets", "said"),
     [
-        (["nine"], "target 'nine' is not defined; did you mean 'mine'? Imported targets: mine"),
-        (["trained"], "target 'trained' is trained here. Imported targets: mine"),
+        (["nine"], "'nine' is not defined; did you mean 'mine'? Imported targets and captioners: mine"),
+        (["trained"], "'trained' is a target that is trained here. Imported targets and captioners: mine"),
     ],
 )
 def test_other_targets_are_refused(folder, capsys, targets, said):
@@ -386,11 +386,11 @@ def test_a_declared_checksum_is_demanded(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_bytes(WEIGHTS)
     right = hashlib.sha256(WEIGHTS).hexdigest()
-    fetch_target(checkpoint(path, sha256=right), tmp_path / "source.json")
+    fetch_model(checkpoint(path, sha256=right), tmp_path / "source.json")
     receipt = json.loads((tmp_path / "source.json").read_text())
     assert [SourceFile(**file).sha256 for file in receipt["files"]] == [right]
     with pytest.raises(DiffmiaError, match=f"weights.pth has sha256 {right} and {'0' * 64} is expected"):
-        fetch_target(checkpoint(path, sha256="0" * 64), tmp_path / "other.json")
+        fetch_model(checkpoint(path, sha256="0" * 64), tmp_path / "other.json")
     assert not (tmp_path / "other.json").exists()
 
 
@@ -426,3 +426,44 @@ def test_a_registered_repository_has_its_revision_from_the_register():
     spec = DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=GOOGLE)
     assert spec.commit == published_models()[GOOGLE].revision
     assert DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=GOOGLE, revision=REVISION).commit == REVISION
+
+
+WANTED = (("config.json",), ("model.safetensors", "pytorch_model.bin"))
+
+
+def test_of_several_names_the_first_that_the_hub_has_is_fetched(folder, server, fetch, monkeypatch):
+    server.files = {"config.json": b"{}", "pytorch_model.bin": WEIGHTS, "model.safetensors": WEIGHTS}
+    assert not hub.cached_named(REPO, REVISION, WANTED)
+    assert [file.name for file in hub.fetch_named(REPO, REVISION, WANTED, "it")] == ["config.json", "model.safetensors"]
+    assert files_sent(server) == ["config.json", "model.safetensors"]
+
+
+def test_a_pickle_is_fetched_where_it_is_asked_for_and_then_comes_from_the_cache(folder, server, fetch, monkeypatch):
+    server.files = {"config.json": b"{}", "pytorch_model.bin": WEIGHTS}
+    files = hub.fetch_named(REPO, REVISION, WANTED, "it")
+    assert [file.name for file in files] == ["config.json", "pytorch_model.bin"]
+    assert hub.cached_named(REPO, REVISION, WANTED)
+    server.requests.clear()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert hub.fetch_named(REPO, REVISION, WANTED, "it") == files
+    assert server.requests == []
+
+
+def test_what_the_hub_has_under_no_name_is_one_sentence(folder, server, fetch):
+    server.files = {"config.json": b"{}"}
+    with pytest.raises(DiffmiaError, match=f"{REPO} has no pytorch_model.bin at revision {REVISION}; .* that have it$"):
+        hub.fetch_named(REPO, REVISION, WANTED, "it")
+
+
+def test_a_captioner_is_fetched_as_targets_are(folder, server, fetch):
+    captioner = {"family": "blip", "repo": REPO, "revision": REVISION, "sha256": "0" * 64}
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"captioners": {"tiny": captioner}}))
+    names = ("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+    server.files |= {name: b"{}" for name in names} | {"pytorch_model.bin": WEIGHTS}
+    status, said = fetch()
+    assert status == 1
+    assert f"captioner 'tiny': {folder}/hf" in said
+    assert f"has sha256 {hashlib.sha256(WEIGHTS).hexdigest()} and {'0' * 64} is expected" in said
+    captioner["sha256"] = hashlib.sha256(WEIGHTS).hexdigest()
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"captioners": {"tiny": captioner}}))
+    assert fetch() == (0, "")

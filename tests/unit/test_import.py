@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from diffmia.errors import DiffmiaError
 from diffmia.models.diffusers_ddpm import DiffusersDDPM
-from diffmia.models.fetch import fetch_target
+from diffmia.models.fetch import fetch_model
 from diffmia.models.uvit import UViTCheckpoint
 from diffmia.targets import check_split, import_target, load_target
 
@@ -31,7 +31,7 @@ def elsewhere(tiny_target, tiny_unet, tmp_path, monkeypatch):
 
 def taken_in(folder, **settings):
     spec = DiffusersDDPM(family="diffusers_ddpm", split="toy", folder=str(folder / "elsewhere"), **settings)
-    fetch_target(spec, folder / "source.json")
+    fetch_model(spec, folder / "source.json")
     import_target(spec, folder / "source.json", folder / "split.json", folder / "target")
     return load_target(spec, folder / "target", SPLIT, CPU)
 
@@ -72,7 +72,7 @@ def test_attention_under_its_old_names_is_read(tmp_path):
 @pytest.mark.parametrize("change", ["gone", "has changed"])
 def test_files_that_are_no_longer_what_was_fetched_are_refused(elsewhere, change):
     spec = DiffusersDDPM(family="diffusers_ddpm", split="toy", folder=str(elsewhere / "elsewhere"))
-    fetch_target(spec, elsewhere / "source.json")
+    fetch_model(spec, elsewhere / "source.json")
     config = elsewhere / "elsewhere" / "unet" / "config.json"
     config.unlink() if change == "gone" else config.write_text("{}")
     with pytest.raises(DiffmiaError, match=f"unet/config.json .*{change}.* since it was fetched; delete .*source.json"):

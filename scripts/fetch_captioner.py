@@ -1,0 +1,9 @@
+"""Fetch and check the files that a captioner is read from."""
+
+from diffmia.runtime import job_context
+
+if __name__ == "__main__":
+    with job_context(snakemake) as job:  # noqa: F821
+        from diffmia.models.fetch import fetch_model
+
+        fetch_model(job.config.captioners[job.wildcards.captioner], job.output.receipt)
