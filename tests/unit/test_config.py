@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from diffmia import jobs
 from diffmia.config import SCHEMA_PATH, json_schema, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
@@ -297,8 +298,48 @@ def test_a_text_to_image_target_is_told_captions_and_others_nothing():
     assert "targets.ddpm_digits.condition" in complaint("targets.ddpm_digits.condition", "caption")
     assert complaint("targets.mine", TEXT_TO_IMAGE | {"condition": "captions"}) == (
         "config: targets.mine.condition names 'captions', which is not defined; did you mean 'caption'? "
-        "Defined: none, caption"
+        "Defined: none, caption, blip"
     )
+
+
+class TestConditions:
+    """What an attack tells a text-to-image target: its own choice, or the target's."""
+
+    @staticmethod
+    def told(**attack) -> dict:
+        raw = changed("targets.mine", TEXT_TO_IMAGE | {"condition": "blip"})
+        raw["attacks"]["naive_told"] = raw["attacks"]["naive"] | {"reading_of": "naive", **attack}
+        return raw
+
+    def test_an_attack_takes_the_targets_own_if_it_names_none(self):
+        config = load_config(self.told(condition="none"))
+        of = {id_: spec.condition for id_, (spec, _) in config.table_attacks("mine").items()}
+        assert of["naive"] == of["pia"] == "blip"
+        assert of["naive_told"] == "none"
+        assert [q.condition for q in config.attack("naive_told", "mine").questions(350)] == ["none"]
+        assert jobs.conditions_of(config, "residuals", "mine") == ["blip", "none"]
+
+    def test_what_tells_a_text_is_left_out_where_nothing_is_told(self):
+        config = load_config(self.told(condition="caption"))
+        assert "naive_told" not in config.table_attacks("ddpm_digits")
+        assert config.lack("ddpm_digits", "naive_told") == "tells a text, for targets that are told one"
+        assert jobs.conditions_of(config, "residuals", "ddpm_digits") == []
+
+    def test_another_text_is_another_pass_and_other_scores(self):
+        raw = self.told(condition="none")
+        before = load_config(raw)
+        raw["targets"]["mine"]["condition"] = "caption"
+        after = load_config(raw)
+        for job in (jobs.score_job, lambda *of: jobs.pass_job(of[0], "ask_target", "residuals", of[1], 0)):
+            assert job(before, "mine") != job(after, "mine")
+        assert jobs.import_job(before, "mine") == jobs.import_job(after, "mine")
+
+    def test_it_is_none_caption_or_a_captioner(self):
+        with pytest.raises(DiffmiaError, match=r"attacks\.naive_told\.condition names 'blib', .*did you mean 'blip'"):
+            load_config(self.told(condition="blib"))
+
+    def test_maps_of_latents_are_no_images(self):
+        assert "of latents" in load_config(self.told()).lack("mine", "secmi_nns")
 
 
 def test_every_fault_has_a_line():

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from diffmia.errors import DiffmiaError
 from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
-from diffmia.models.fetch import fetch_target
+from diffmia.models.fetch import fetch_model
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.targets import import_target, load_target
 from tests.unit.tiny_pipeline import tiny_pipeline
@@ -34,7 +34,7 @@ def take_in(elsewhere, shape=(1, 16, 16), settings=None, **changes):
         tiny_pipeline(**changes).save_pretrained(elsewhere)
     spec, folder = target(elsewhere, **(settings or {})), elsewhere.parent
     (folder / "split.json").write_text(json.dumps(SPLIT | {"shape": shape}))
-    fetch_target(spec, folder / "source.json")
+    fetch_model(spec, folder / "source.json")
     import_target(spec, folder / "source.json", folder / "split.json", folder / "target")
     return spec, folder / "target"
 
