@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt, model_validator
 
 from diffmia.captioners.base import CaptionerSpec
+from diffmia.models.hub import HubFiles
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 class Blip(CaptionerSpec):
     """`BlipForConditionalGeneration`, told nothing but the image; beam search, which draws nothing at random."""
 
-    files: ClassVar = (
-        ("config.json",),
-        ("preprocessor_config.json",),
-        ("tokenizer.json",),
-        ("tokenizer_config.json",),
-        ("model.safetensors", "pytorch_model.bin"),  # the second is a pickle, of which nothing but tensors is read
+    files: ClassVar = HubFiles(
+        "a captioner of this family",
+        (
+            *("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json"),
+            ("model.safetensors", "pytorch_model.bin"),  # the second is a pickle, of which nothing but tensors is read
+        ),
     )
 
     family: Literal["blip"]

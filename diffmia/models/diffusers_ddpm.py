@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from diffmia.errors import DiffmiaError
-from diffmia.models.hub import PipelineFiles
+from diffmia.models.hub import HubFiles
 from diffmia.models.pipelines import SCHEDULER, PipelineTarget
 from diffmia.models.schedule import ScheduleSpec
 
@@ -22,8 +22,8 @@ class DiffusersDDPM(PipelineTarget):
     """An unconditional `UNet2DModel` that predicts noise, from a folder or from the Hugging Face hub."""
 
     kind: ClassVar = "ddpm"
-    files: ClassVar = PipelineFiles(
-        "a DDPM pipeline", (UNET, "unet/diffusion_pytorch_model.safetensors", SCHEDULER), flat=True
+    files: ClassVar = HubFiles(
+        "a DDPM pipeline with it", (UNET, "unet/diffusion_pytorch_model.safetensors", SCHEDULER), flat=True
     )
 
     family: Literal["diffusers_ddpm"]

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
-from diffmia.models.hub import PipelineFiles
+from diffmia.models.hub import HubFiles
 from diffmia.models.latent import LatentTarget
 from diffmia.models.pipelines import SCHEDULER, PipelineTarget
 
@@ -22,8 +22,8 @@ class DiffusersLatentDiffusion(LatentTarget, PipelineTarget):
     Its images are in the size of the split's dataset, which need not be the one that it was trained for.
     """
 
-    files: ClassVar = PipelineFiles(
-        "a Stable Diffusion pipeline",
+    files: ClassVar = HubFiles(
+        "a Stable Diffusion pipeline with it",
         (
             *(INDEX, SCHEDULER, UNET, "unet/diffusion_pytorch_model.safetensors"),
             *(VAE, "vae/diffusion_pytorch_model.safetensors", TEXT, "text_encoder/model.safetensors"),

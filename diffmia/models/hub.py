@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated
@@ -17,26 +17,31 @@ Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
 @dataclass(frozen=True)
-class PipelineFiles:
-    """Files of a kind of pipeline, by their paths below its folder."""
+class HubFiles:
+    """Files of a kind of model, by their paths below its folder or in its repository."""
 
-    kind: str  # what errors call it
-    required: tuple[str, ...]
-    optional: tuple[str, ...] = ()  # which some pipelines have, and then need
+    kind: str  # what a repository should have that lacks one of them, in words
+    required: tuple[str | tuple[str, ...], ...]  # of several names the first that is there
+    optional: tuple[str, ...] = ()  # which some models have, and then need
     flat: bool = False  # in repositories older than pipelines' sub-folders they lie beside each other
+
+    @property
+    def alternatives(self) -> tuple[tuple[str, ...], ...]:
+        """Names of each required file."""
+        return tuple((names,) if isinstance(names, str) else names for names in self.required)
 
     @property
     def configs(self) -> tuple[str, ...]:
         """Those of the required that are JSON."""
-        return tuple(name for name in self.required if name.endswith(".json"))
+        return tuple(names[0] for names in self.alternatives if names[0].endswith(".json"))
 
     def there(self, name: str, flat: bool) -> str:
         """Where a repository has a file."""
         return PurePosixPath(name).name if flat else name
 
 
-def fetch_pipeline(repo: str, revision: str, files: PipelineFiles) -> list[SourceFile]:
-    """Make the files of a pipeline at a commit present in the hub's cache; their names are those in `files`.
+def fetch_from_hub(repo: str, revision: str, files: HubFiles) -> list[SourceFile]:
+    """Make the files of a model at a commit present in the hub's cache; their names are those in `files`.
 
     A large file is compared with the checksum the hub has of it.
 
@@ -45,39 +50,23 @@ def fetch_pipeline(repo: str, revision: str, files: PipelineFiles) -> list[Sourc
     DiffmiaError
         If the hub cannot be reached or lacks a required file, or the weights are not those that it says.
     """
-    flat, what = _is_flat(repo, revision, files), f"{files.kind} with it"
-    required = [_required(repo, revision, files.there(name, flat), name, what) for name in files.required]
+    flat = _is_flat(repo, revision, files)
+    required = [_first_of(repo, revision, files, names, flat) for names in files.alternatives]
     others = [_fetch(repo, revision, files.there(name, flat), name) for name in files.optional]
     return [*required, *filter(None, others)]
 
 
-def cached_pipeline(repo: str, revision: str, files: PipelineFiles) -> Path | None:
-    """Folder of the hub's cache with all files of a pipeline at a commit, or None; no network is asked."""
+def cached_in_hub(repo: str, revision: str, files: HubFiles) -> Path | None:
+    """Folder of the hub's cache with all files of a model at a commit, or None; no network is asked."""
     for flat in (False, True)[: 1 + files.flat]:
-        found = [_cached(repo, revision, files.there(name, flat)) for name in files.required]
+        found = [
+            next((path for name in names if (path := _in_cache(repo, revision, files.there(name, flat)))), None)
+            for names in files.alternatives
+        ]
         known = all(_cached(repo, revision, files.there(name, flat)) is not None for name in files.optional)
-        if known and all(isinstance(path, Path) for path in found):
-            return Path(str(found[0]).removesuffix(files.there(files.required[0], flat)))
+        if known and all(found):
+            return Path(str(found[0]).removesuffix(files.there(files.alternatives[0][0], flat)))
     return None
-
-
-def fetch_named(repo: str, revision: str, wanted: Iterable[Sequence[str]], what: str) -> list[SourceFile]:
-    """Make files of a repository at a commit present in the hub's cache: of each of `wanted` the first that it has.
-
-    A large file is compared with the checksum the hub has of it; `what` says what the files are, together.
-
-    Raises
-    ------
-    DiffmiaError
-        If the hub cannot be reached or lacks a file, or the weights are not those that it says.
-    """
-    names = [_first_there(repo, revision, names) for names in wanted]
-    return [_required(repo, revision, name, name, what) for name in names]
-
-
-def cached_named(repo: str, revision: str, wanted: Iterable[Sequence[str]]) -> bool:
-    """Whether the hub's cache has one of the names in each of `wanted`, at a commit; no network is asked."""
-    return all(any(isinstance(_cached(repo, revision, name), Path) for name in names) for names in wanted)
 
 
 def hub_cache() -> Path:
@@ -87,30 +76,27 @@ def hub_cache() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def _is_flat(repo: str, revision: str, files: PipelineFiles) -> bool:
-    first = files.required[0]
+def _is_flat(repo: str, revision: str, files: HubFiles) -> bool:
+    first = files.alternatives[0][0]
     if not files.flat:
         return False
-    if cached := cached_pipeline(repo, revision, files):
+    if cached := cached_in_hub(repo, revision, files):
         return not (cached / first).exists()
     return _download(repo, revision, first) is None
 
 
-def _first_there(repo: str, revision: str, names: Sequence[str]) -> str:
-    """The first of the names in the cache, or else in the repository; the last if there is none."""
-    cached = (name for name in names if isinstance(_cached(repo, revision, name), Path))
-    there = (name for name in names[:-1] if _download(repo, revision, name) is not None)
-    return next(cached, None) or next(there, names[-1])
-
-
-def _required(repo: str, revision: str, there: str, name: str, what: str) -> SourceFile:
-    file = _fetch(repo, revision, there, name)
-    if file is None:
-        why = "; only safetensors are read, as a pickle could run code" if there.endswith(".safetensors") else ""
-        raise DiffmiaError(
-            f"{repo} has no {there} at revision {revision}{why}; name a repository and a revision that have {what}"
-        )
-    return file
+def _first_of(repo: str, revision: str, files: HubFiles, names: Sequence[str], flat: bool) -> SourceFile:
+    """The first of the names that is in the cache, or else in the repository."""
+    there = {name: files.there(name, flat) for name in names}
+    cached = [name for name in names if _in_cache(repo, revision, there[name])]
+    for name in cached or names:
+        if (file := _fetch(repo, revision, there[name], name)) is not None:
+            return file
+    lacking = there[names[-1]]
+    why = "; only safetensors are read, as a pickle could run code" if lacking.endswith(".safetensors") else ""
+    raise DiffmiaError(
+        f"{repo} has no {lacking} at revision {revision}{why}; name a repository and a revision that have {files.kind}"
+    )
 
 
 def _fetch(repo: str, revision: str, there: str, name: str) -> SourceFile | None:
@@ -135,6 +121,11 @@ def _cached(repo: str, revision: str, name: str) -> Path | bool | None:
 
     found = try_to_load_from_cache(repo, name, revision=revision)
     return Path(found) if isinstance(found, str) else None if found is None else False
+
+
+def _in_cache(repo: str, revision: str, name: str) -> Path | None:
+    found = _cached(repo, revision, name)
+    return found if isinstance(found, Path) else None
 
 
 def _download(repo: str, revision: str, name: str) -> Path | None:

@@ -8,84 +8,32 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, model_validator
-
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
-from diffmia.models.hub import PipelineFiles, Repository, cached_pipeline, fetch_pipeline, hub_cache
-from diffmia.models.published import PublishedModel, Revision, published_models
-from diffmia.receipts import SourceFile
+from diffmia.models.hosted import HostedModel
+from diffmia.models.published import PublishedModel, published_models
 
 SCHEDULER = "scheduler/scheduler_config.json"
 
 
-class PipelineTarget(ImportedTarget):
+class PipelineTarget(HostedModel, ImportedTarget):
     """A diffusers pipeline, from a folder or from the Hugging Face hub. Its split says what it was trained on."""
 
-    files: ClassVar[PipelineFiles]  # the denoiser's weights come before what else is no JSON
     predictions: ClassVar[tuple[str, ...]] = ("epsilon",)  # what its network may predict
-
-    folder: str | None = Field(None, description="The pipeline's folder, its weights in safetensors")
-    repo: Repository | None = Field(None, description="In place of a folder: a repository of the Hugging Face hub")
-    revision: Revision | None = Field(None, description="Commit of `repo`; null: the one in the register")
-
-    @model_validator(mode="after")
-    def _is_from_one_place(self) -> PipelineTarget:
-        if (self.folder is None) == (self.repo is None):
-            raise ValueError("give either folder, for a local pipeline, or repo, for one on the Hugging Face hub")
-        if self.repo is None and self.revision is not None:
-            raise ValueError("revision is a commit of repo, which is not given")
-        if self.repo is not None and self.commit is None:
-            raise ValueError(
-                f"revision is not given and the register has none of {self.repo}; give the commit's 40 digits"
-            )
-        return self
 
     @property
     def published(self) -> PublishedModel | None:
         """See `ImportedTarget.published`; a repository in the register needs no `origin`."""
-        return published_models().get(self.origin or self.repo)
+        return published_models()[self.origin] if self.origin else HostedModel.published.fget(self)
 
     @property
     def published_name(self) -> str | None:
-        """See `ImportedTarget.published_name`; another commit is another model."""
-        return self.origin if self.repo is None else f"{self.repo}@{self.commit}"
-
-    @property
-    def place(self) -> str:
-        """What errors call it."""
-        return self.folder or self.repo
-
-    @property
-    def commit(self) -> str | None:
-        """The commit of `repo` that is fetched."""
-        return self.revision or (self.published and self.published.revision)
-
-    def inputs(self) -> list[str]:
-        """See `ImportedTarget.inputs`; of files that a pipeline need not have, those that are there."""
-        return [] if self.folder is None else [f"{self.folder}/{name}" for name in self._names()]
-
-    def _names(self) -> list[str]:
-        there = [name for name in self.files.optional if Path(self.folder, name).is_file()]
-        return [*self.files.required, *there]
+        """See `ImportedTarget.published_name`."""
+        return HostedModel.published_name.fget(self) or self.origin
 
     def whereabouts(self) -> dict[str, str]:
         """See `ImportedTarget.whereabouts`."""
-        if self.repo is None:
-            return super().whereabouts()
-        return {"from": f"https://huggingface.co/{self.repo}", "revision": self.commit, "kept in": str(hub_cache())}
-
-    def missing(self) -> list[str]:
-        """See `ImportedTarget.missing`."""
-        if self.repo is None:
-            return super().missing()
-        return [] if cached_pipeline(self.repo, self.commit, self.files) else [f"{self.repo}, to be downloaded"]
-
-    def fetch(self) -> list[SourceFile]:
-        """See `ImportedTarget.fetch`; files are named as in a pipeline's folder."""
-        if self.folder is None:
-            return fetch_pipeline(self.repo, self.commit, self.files)
-        return [SourceFile.of(f"{self.folder}/{name}", name) for name in self._names()]
+        return HostedModel.whereabouts(self) if self.repo else ImportedTarget.whereabouts(self)
 
     def copy(self, files: dict[str, Path], image_shape: tuple[int, int, int], folder: Path) -> None:
         """See `ImportedTarget.copy`."""

@@ -404,8 +404,8 @@ def test_a_file_that_is_only_had_by_hand_says_where(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({}, "give either folder, for a local pipeline, or repo"),
-        ({"folder": "a", "repo": GOOGLE}, "give either folder, for a local pipeline, or repo"),
+        ({}, "give either folder, for a local model, or repo"),
+        ({"folder": "a", "repo": GOOGLE}, "give either folder, for a local model, or repo"),
         ({"folder": "a", "revision": REVISION}, "revision is a commit of repo, which is not given"),
         ({"repo": REPO}, "revision is not given and the register has none of someone/ddpm-tiny"),
         ({"repo": REPO, "revision": "main"}, "revision"),
@@ -425,34 +425,37 @@ def test_a_target_says_where_it_is_from(settings, said):
 def test_a_registered_repository_has_its_revision_from_the_register():
     spec = DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=GOOGLE)
     assert spec.commit == published_models()[GOOGLE].revision
-    assert DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=GOOGLE, revision=REVISION).commit == REVISION
+    other = DiffusersDDPM(family="diffusers_ddpm", split="digits", repo=GOOGLE, revision=REVISION)
+    assert other.commit == REVISION
+    assert spec.published is not None
+    assert other.published is None  # what is known is known of one commit
 
 
-WANTED = (("config.json",), ("model.safetensors", "pytorch_model.bin"))
+WANTED = hub.HubFiles("it", ("config.json", ("model.safetensors", "pytorch_model.bin")))
 
 
 def test_of_several_names_the_first_that_the_hub_has_is_fetched(folder, server, fetch, monkeypatch):
     server.files = {"config.json": b"{}", "pytorch_model.bin": WEIGHTS, "model.safetensors": WEIGHTS}
-    assert not hub.cached_named(REPO, REVISION, WANTED)
-    assert [file.name for file in hub.fetch_named(REPO, REVISION, WANTED, "it")] == ["config.json", "model.safetensors"]
+    assert not hub.cached_in_hub(REPO, REVISION, WANTED)
+    assert [file.name for file in hub.fetch_from_hub(REPO, REVISION, WANTED)] == ["config.json", "model.safetensors"]
     assert files_sent(server) == ["config.json", "model.safetensors"]
 
 
 def test_a_pickle_is_fetched_where_it_is_asked_for_and_then_comes_from_the_cache(folder, server, fetch, monkeypatch):
     server.files = {"config.json": b"{}", "pytorch_model.bin": WEIGHTS}
-    files = hub.fetch_named(REPO, REVISION, WANTED, "it")
+    files = hub.fetch_from_hub(REPO, REVISION, WANTED)
     assert [file.name for file in files] == ["config.json", "pytorch_model.bin"]
-    assert hub.cached_named(REPO, REVISION, WANTED)
+    assert hub.cached_in_hub(REPO, REVISION, WANTED)
     server.requests.clear()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert hub.fetch_named(REPO, REVISION, WANTED, "it") == files
+    assert hub.fetch_from_hub(REPO, REVISION, WANTED) == files
     assert server.requests == []
 
 
 def test_what_the_hub_has_under_no_name_is_one_sentence(folder, server, fetch):
     server.files = {"config.json": b"{}"}
     with pytest.raises(DiffmiaError, match=f"{REPO} has no pytorch_model.bin at revision {REVISION}; .* that have it$"):
-        hub.fetch_named(REPO, REVISION, WANTED, "it")
+        hub.fetch_from_hub(REPO, REVISION, WANTED)
 
 
 def test_a_captioner_is_fetched_as_targets_are(folder, server, fetch):
