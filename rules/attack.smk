@@ -132,6 +132,7 @@ rule learn_attack:
 
 rule score_blind:
     input:
+        files=blind_inputs,
         images=target_dataset("images.npy"),
         samples=target_dataset("samples.parquet"),
         split=target_split,

@@ -76,6 +76,10 @@ def captioner_inputs(wildcards):
     return existing(f"captioners.{wildcards.captioner}", CONFIG.captioners[wildcards.captioner].inputs())
 
 
+def blind_inputs(wildcards):
+    return existing(f"attacks.{wildcards.attack}", CONFIG.attacks[wildcards.attack].inputs())
+
+
 def one_of(ids):
     """Pattern of the ids a rule makes something for; one that nothing matches where there are none."""
     return "|".join(map(re.escape, ids)) or "(?!)"

@@ -1,4 +1,4 @@
-"""Score members and non-members by their pixels alone."""
+"""Score members and non-members without a model."""
 
 from diffmia.runtime import job_context
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt
 
+from diffmia.datasets.base import About
 from diffmia.models.base import TargetSpec
 from diffmia.probes import UNCONDITIONAL, Norm, Question
 from diffmia.spec import Spec
@@ -22,6 +23,7 @@ class AttackSpec(Spec):
 
     access: ClassVar[Literal["blind", "grey", "white"]]
     answers: ClassVar[Answers | None] = "residuals"  # kind of pass that asks its questions, if it has any
+    needs: ClassVar[About | None] = None  # what it reads of samples besides pixels: left out where a dataset has none
 
     label: str = Field(description="Name in tables and figures")
     reading_of: str | None = Field(

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from diffmia.attacks.base import AttackSpec
+from diffmia.failures import NotApplicable
 from diffmia.models.base import TargetSpec
 from diffmia.probes import Question
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     import torch
 
 
 class BlindAttack(AttackSpec):
-    """Members told from non-members by their pixels alone, by classifiers fitted to other folds of both.
+    """Members told from non-members without a model, by classifiers fitted to other folds of both.
 
     Where one is above chance, the two sets differ by more than membership, and so may what an attack sees.
     """
@@ -28,6 +31,10 @@ class BlindAttack(AttackSpec):
     gpu: ClassVar[int] = 0
 
     folds: int = Field(5, ge=2, description="Folds of the cross-validation; each sample is judged by a fit without it")
+
+    def inputs(self) -> list[str]:
+        """Local files that it reads besides the samples; none by default."""
+        return []
 
     @property
     def supervision(self) -> str:
@@ -50,17 +57,23 @@ class BlindAttack(AttackSpec):
     def score(
         self,
         images: np.ndarray,
+        samples: pd.DataFrame,
         member: np.ndarray,
         classes: np.ndarray | None,
         groups: np.ndarray | None,
         seed: int,
         device: torch.device | None,
     ) -> np.ndarray:
-        """Log-odds (N,) of not being a member, of images uint8 (N, C, H, W).
+        """Log-odds (N,) of not being a member, of images uint8 (N, C, H, W) and their rows of samples.parquet.
 
         Membership (N,) is that of the samples in other folds, over which the members of each of `classes` (N,) are
         spread evenly if the split fixed their number; or, if it drew whole groups, those of `groups` (N,), none of
         which is cut. `device` is None if `gpu` is 0.
+
+        Raises
+        ------
+        NotApplicable
+            If there are too few samples for the folds, or none of them has what the baseline reads.
         """
 
 
@@ -72,6 +85,7 @@ class BlindStatistics(BlindAttack):
     def score(
         self,
         images: np.ndarray,
+        samples: pd.DataFrame,
         member: np.ndarray,
         classes: np.ndarray | None,
         groups: np.ndarray | None,
@@ -98,6 +112,7 @@ class BlindCNN(BlindAttack):
     def score(
         self,
         images: np.ndarray,
+        samples: pd.DataFrame,
         member: np.ndarray,
         classes: np.ndarray | None,
         groups: np.ndarray | None,
@@ -120,3 +135,87 @@ class BlindCNN(BlindAttack):
             classes=classes,
             groups=groups,
         )
+
+
+class BlindCaptions(BlindAttack):
+    """Logistic regression on the words of the dataset's captions, and on how they are written."""
+
+    needs: ClassVar = "captions"
+
+    family: Literal["blind_captions"]
+
+    def score(
+        self,
+        images: np.ndarray,
+        samples: pd.DataFrame,
+        member: np.ndarray,
+        classes: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        device: torch.device | None,
+    ) -> np.ndarray:
+        """See `BlindAttack.score`."""
+        from diffmia.blind.captions import captions_scores
+
+        captions = samples["caption"]
+        if captions.isna().all():
+            raise NotApplicable(f"none of the {len(captions)} samples has a caption")
+        return captions_scores(captions.fillna("").tolist(), member, self.folds, seed, classes, groups)
+
+
+class BlindFiles(BlindAttack):
+    """Logistic regression on the size of the files that the images came in: pixels and bytes."""
+
+    needs: ClassVar = "files"
+
+    family: Literal["blind_files"]
+
+    def score(
+        self,
+        images: np.ndarray,
+        samples: pd.DataFrame,
+        member: np.ndarray,
+        classes: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        device: torch.device | None,
+    ) -> np.ndarray:
+        """See `BlindAttack.score`."""
+        from diffmia.blind.files import COLUMNS, file_statistics
+        from diffmia.blind.table import table_scores
+
+        if samples[list(COLUMNS)].isna().any(axis="columns").all():
+            raise NotApplicable(f"none of the {len(samples)} samples came in a file of its own")
+        return table_scores(file_statistics(samples), member, self.folds, seed, classes, groups)
+
+
+class BlindCLIP(BlindAttack):
+    """Logistic regression on CLIP's embeddings of the images."""
+
+    gpu: ClassVar[int] = 1
+
+    family: Literal["blind_clip"]
+    folder: str = Field(
+        description="A CLIP in the layout of transformers: config.json, preprocessor_config.json, model.safetensors"
+    )
+
+    def inputs(self) -> list[str]:
+        """See `BlindAttack.inputs`."""
+        return [f"{self.folder}/{name}" for name in ("config.json", "preprocessor_config.json", "model.safetensors")]
+
+    def score(
+        self,
+        images: np.ndarray,
+        samples: pd.DataFrame,
+        member: np.ndarray,
+        classes: np.ndarray | None,
+        groups: np.ndarray | None,
+        seed: int,
+        device: torch.device,
+    ) -> np.ndarray:
+        """See `BlindAttack.score`."""
+        from diffmia.blind.clip import image_embeddings
+        from diffmia.blind.table import table_scores
+
+        embeddings = image_embeddings(Path(self.folder), images, device)
+        return table_scores(embeddings, member, self.folds, seed, classes, groups)

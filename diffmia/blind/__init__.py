@@ -1,4 +1,4 @@
-"""Blind baselines: members told from non-members by the images alone, without one question to a model.
+"""Blind baselines: members told from non-members by the samples alone, without one question to a model.
 
 Where a blind baseline is above chance the two sets differ by more than membership, and no attack's number on them is
 evidence of membership alone (Das et al. 2024, arXiv 2406.16201; CopyMark, arXiv 2411.15640). These modules import

@@ -39,7 +39,8 @@ def score_blindly(
     Raises
     ------
     DiffmiaError
-        If the split has too few samples or groups for the baseline's folds, or a score is not finite.
+        If the split has too few samples or groups for the baseline's folds, they lack what it reads, or a score is not
+        finite.
     """
     manifest = json.loads(Path(split).read_text())
     roles = roles_of(manifest, None)
@@ -48,7 +49,7 @@ def score_blindly(
     about = pd.read_parquet(samples).set_index("sample_id").loc[ids]
     classes, groups = _classes_drawn(manifest, about), _groups_drawn(manifest, about)
     start = time.perf_counter()
-    scores = spec.score(open_images(images)[ids], member, classes, groups, seed, device)
+    scores = spec.score(open_images(images)[ids], about, member, classes, groups, seed, device)
     seconds = time.perf_counter() - start
     check_finite(scores, ids, f"scores of attack '{attack}'")
     table = pd.DataFrame(

@@ -11,11 +11,8 @@ from itertools import combinations
 
 import numpy as np
 from PIL import Image
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
-from diffmia.blind.cross_validation import out_of_fold
+from diffmia.blind.table import table_scores
 from diffmia.errors import DiffmiaError
 
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
@@ -51,13 +48,7 @@ def statistics_scores(
     DiffmiaError
         If a class has fewer samples, or groups, than there are folds, or images have neither one nor three channels.
     """
-    statistics = image_statistics(images)
-
-    def fit_predict(train: np.ndarray, labels: np.ndarray, judged: np.ndarray, _: np.random.Generator) -> np.ndarray:
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-        return model.fit(statistics[train], ~labels).decision_function(statistics[judged])
-
-    return out_of_fold(fit_predict, member, folds, seed, classes, groups)
+    return table_scores(image_statistics(images), member, folds, seed, classes, groups)
 
 
 def statistic_names(channels: int) -> list[str]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from diffmia.receipts import SourceFile
 from diffmia.spec import Spec
 
 Shape = tuple[int, int, int]  # C, H, W
+About = Literal["captions", "files"]  # what may be known of samples besides pixels and labels
 
 
 class ImageFile(NamedTuple):
@@ -76,6 +77,11 @@ class DatasetSpec(Spec):
     describe: ClassVar[str]
     licence: ClassVar[str]
     images: ClassVar[int | None] = None  # how many the whole of it has, where that is known beforehand
+    known: ClassVar[tuple[About, ...]] = ()  # what its samples have: captions, files that they came in
+
+    def known_in(self, datasets: Mapping[str, DatasetSpec]) -> set[About]:
+        """What its samples have, or some of them, in a config with these datasets, by id."""
+        return set(self.known)
 
     def inputs(self) -> list[str]:
         """Local paths the data comes from, which the workflow depends on; none by default."""

@@ -25,6 +25,7 @@ class CocoVal2017(OfficialDataset):
 
     describe: ClassVar[str] = "COCO 2017 validation images and captions (Lin et al. 2014, Chen et al. 2015)"
     licence: ClassVar[str] = "Captions: CC BY 4.0 (COCO Consortium); images: Flickr's terms, each its own licence"
+    known: ClassVar = ("captions", "files")
     images: ClassVar[int] = 5_000
     official: ClassVar = (
         Download(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -9,7 +10,7 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
+from diffmia.datasets.base import About, DatasetSpec, ImageStream, Sample, Shape
 from diffmia.receipts import SourceFile
 
 SIDE = 8
@@ -32,6 +33,10 @@ class Digits(DatasetSpec):
     def declared_shape(self) -> Shape:
         """See `DatasetSpec.declared_shape`."""
         return (1, self.size or SIDE, self.size or SIDE)
+
+    def known_in(self, datasets: Mapping[str, DatasetSpec]) -> set[About]:
+        """See `DatasetSpec.known_in`."""
+        return {"captions"} if self.captions else set()
 
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; there is nothing to fetch."""

@@ -43,6 +43,7 @@ class ImageFolder(DatasetSpec):
 
     describe: ClassVar[str] = "A folder of images"
     licence: ClassVar[str] = "Not known: whoever provides the folder has to know"
+    known: ClassVar = ("files",)
 
     source: Literal["folder"]
     root: str = Field(description="The folder")

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from pydantic import Field, field_validator
 
-from diffmia.datasets.base import DatasetSpec, ImageFile, ImageStream, Sample, Shape
+from diffmia.datasets.base import About, DatasetSpec, ImageFile, ImageStream, Sample, Shape
 from diffmia.errors import DiffmiaError
 from diffmia.images import open_images
 from diffmia.layout import prepared_files
@@ -46,6 +46,10 @@ class Joined(DatasetSpec):
     def inputs(self) -> list[str]:
         """See `DatasetSpec.inputs`; files that the workflow makes."""
         return [str(path) for part in self.parts for path in prepared_files(part)]
+
+    def known_in(self, datasets: Mapping[str, DatasetSpec]) -> set[About]:
+        """See `DatasetSpec.known_in`; what all parts have."""
+        return set.intersection(*(datasets[part].known_in(datasets) for part in self.parts))
 
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; the prepared files of each part."""

@@ -20,6 +20,7 @@ class LFW(OfficialDataset):
 
     describe: ClassVar[str] = "Labeled Faces in the Wild (Huang et al., UMass Amherst report 07-49, 2007)"
     licence: ClassVar[str] = "No licence stated; press photographs of people, meant for research"
+    known: ClassVar = ("files",)
     images: ClassVar[int] = 13_233
     official: ClassVar = (  # scikit-learn's copy: the university's own address, vis-www.cs.umass.edu, is gone
         Download(

@@ -27,6 +27,7 @@ class LSUN(DatasetSpec):
 
     describe: ClassVar[str] = "LSUN (Yu et al., arXiv 1506.03365, 2015), one category"
     licence: ClassVar[str] = "No licence stated; images found on the web, meant for research"
+    known: ClassVar = ("files",)
 
     source: Literal["lsun"]
     root: str = Field(description="Folder of the unpacked LMDB (the one with data.mdb), or of images")

@@ -26,6 +26,7 @@ class ManifestFolder(DatasetSpec):
 
     describe: ClassVar[str] = "Images with captions, listed in a manifest"
     licence: ClassVar[str] = "Not known: whoever provides the images has to know"
+    known: ClassVar = ("captions", "files")
 
     source: Literal["manifest"]
     root: str = Field(description="Folder of the images")

@@ -26,6 +26,7 @@ class TinyImageNet(OfficialDataset):
 
     describe: ClassVar[str] = "Tiny ImageNet (Stanford CS231n, a part of ImageNet ILSVRC)"
     licence: ClassVar[str] = "ImageNet's terms: non-commercial research and education"
+    known: ClassVar = ("files",)
     images: ClassVar[int] = 110_000
     official: ClassVar = (
         Download(

@@ -570,7 +570,7 @@ class TestStages:
         assert scores["member"].tolist() == [True] * 20 + [False] * 30
         assert scores["oms"].isna().all()
         ids, member = scores["sample_id"].to_numpy(), scores["member"].to_numpy(bool)
-        again = spec.score(np.load(files[0])[ids], member, None, None, 7, torch.device("cpu"))
+        again = spec.score(np.load(files[0])[ids], None, member, None, None, 7, torch.device("cpu"))
         np.testing.assert_allclose(scores["base"], again, rtol=1e-5)
         assert facts["seconds_learning"]["base"] > 0
 
@@ -580,7 +580,7 @@ class TestStages:
         files[2].write_text(json.dumps(json.loads(files[2].read_text()) | {"method": method}))
         given = []
         monkeypatch.setattr(
-            BlindStatistics, "score", lambda self, images, *others: given.append(others[1]) or np.zeros(len(images))
+            BlindStatistics, "score", lambda self, images, *others: given.append(others[2]) or np.zeros(len(images))
         )
         score_blindly(BlindStatistics(family="blind_statistics", label="S"), "blind", 7, *files, None)
         assert (given[0] is not None) == (method == "class_balanced")

@@ -73,9 +73,8 @@ def by_hand(folder, model, image, **settings):
     picture = Image.fromarray(image.transpose(1, 2, 0))
     seen = BlipImageProcessorPil.from_pretrained(folder)(images=picture, return_tensors="pt")["pixel_values"]
     tokens = model.generate(pixel_values=seen, do_sample=False, **settings)[0].tolist()
-    words = [BertTokenizer.from_pretrained(folder).convert_ids_to_tokens(token) for token in tokens[1:]]
-    said = [word for word in words if word is not None and not word.startswith("[")]  # none for the token that begins
-    return " ".join(said).replace(" ##", "")
+    words = [BertTokenizer.from_pretrained(folder).convert_ids_to_tokens(token) for token in tokens]
+    return " ".join(word for word in words if word and not word.startswith("[")).replace(" ##", "")
 
 
 @pytest.mark.parametrize("beams", [1, 3])
