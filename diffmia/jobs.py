@@ -127,6 +127,18 @@ def import_job(config: Config, target: str) -> str:
     return _job("import_target", ["diffmia.targets", type(spec).__module__], target=target, definition=definition)
 
 
+def latents_job(config: Config, target: str) -> str:
+    """Latents of a dataset's images, by the autoencoder of a target."""
+    return _job("encode_latents", ["diffmia.latents"], target=target)
+
+
+def embedding_job(config: Config, target: str, condition: str) -> str:
+    """Embeddings of the texts that a target is told under a condition."""
+    spec = config.targets[target]
+    epoch = {} if spec.at_epoch is None else {"at_epoch": spec.at_epoch}
+    return _job("embed_captions", ["diffmia.embeddings"], target=target, condition=condition, **epoch)
+
+
 def questions_of(config: Config, answers: Asked, target: str) -> list[Question]:
     """What a pass asks a target.
 

@@ -77,7 +77,19 @@ def checkpoint_folder(folder: Path, epoch: int) -> Path:
 
 
 def load_target(spec: TargetSpec, folder: Path, split: dict, device: torch.device) -> tuple[Denoiser, dict]:
-    """The model in a target's folder, ready to be asked, and its `target.json`; of a checkpoint, those of its epoch.
+    """The model in a target's folder, ready to be asked, and its `target.json`; see `checked_folder`.
+
+    Raises
+    ------
+    DiffmiaError
+        As `checked_folder`.
+    """
+    folder, description = checked_folder(spec, folder, split)
+    return spec.load(folder).to(device).eval().requires_grad_(False), description
+
+
+def checked_folder(spec: TargetSpec, folder: Path, split: dict) -> tuple[Path, dict]:
+    """Where a target's weights are, below its folder, and its `target.json`; of a checkpoint, those of its epoch.
 
     Raises
     ------
@@ -96,7 +108,7 @@ def load_target(spec: TargetSpec, folder: Path, split: dict, device: torch.devic
         )
     if description["target_hash"] != weights_hash(folder):
         raise DiffmiaError(f"the weights in {folder} are not those the target was written with; train it again")
-    return spec.load(folder).to(device).eval().requires_grad_(False), description
+    return folder, description
 
 
 def weights_hash(folder: Path) -> str:

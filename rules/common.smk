@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 from diffmia import jobs
 from diffmia.attacks.blind import BlindAttack
 from diffmia.attacks.learned import LearnedAttack
+from diffmia.captions import CAPTION, NONE
 from diffmia.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
@@ -133,6 +134,23 @@ def target_description(wildcards):
 def trained_targets():
     """Targets that have a folder of their own, of all the run asks."""
     return list(dict.fromkeys(map(CONFIG.trained_as, CONFIG.asked_targets)))
+
+
+def told_texts():
+    """Targets that are asked about latents and told texts."""
+    return [target for target, spec in CONFIG.targets.items() if spec.latent]
+
+
+def with_autoencoder():
+    """Of those, the ones that have a folder of their own; a checkpoint has its target's autoencoder."""
+    return [target for target in told_texts() if CONFIG.trained_as(target) == target]
+
+
+def captioners_table(wildcards):
+    """Captions that a captioner gave the images of a target's dataset, where the condition is one."""
+    if wildcards.condition in (NONE, CAPTION):
+        return []
+    return f"results/captions/{CONFIG.split_of(wildcards.target).dataset}/{wildcards.condition}.csv"
 
 
 def target_shards(file):
@@ -266,6 +284,14 @@ def fetch_job(wildcards):
 
 def import_job(wildcards):
     return jobs.import_job(CONFIG, wildcards.target)
+
+
+def latents_job(wildcards):
+    return jobs.latents_job(CONFIG, wildcards.target)
+
+
+def embedding_job(wildcards):
+    return jobs.embedding_job(CONFIG, wildcards.target, wildcards.condition)
 
 
 def pass_job(rule):

@@ -10,6 +10,7 @@ import yaml
 
 from diffmia import jobs, training_version
 from diffmia.attacks.learned import LearnedAttack
+from diffmia.code_digest import imported
 from diffmia.config import Config, load_config
 from diffmia.models.base import TrainedTarget
 from diffmia.seeds import CHILDREN, child_seed
@@ -224,6 +225,30 @@ class TestFetch:
     )
     def test_it_is_not_for_what_is_made_of_them(self, settings):
         assert self.job(**settings) == self.job()
+
+
+class TestLatentsAndEmbeddings:
+    """What a text-to-image target is asked about and told: made once, whatever it is then asked."""
+
+    def jobs(self, told="caption", **settings):
+        target = {"family": "diffusers_latent_diffusion", "split": "digits", "folder": "models/mine", **settings}
+        config = load_config(SHIPPED | {"targets": SHIPPED["targets"] | {"mine": target}})
+        return jobs.latents_job(config, "mine"), jobs.embedding_job(config, "mine", told)
+
+    @pytest.mark.parametrize(
+        "settings",
+        [{"shards": 3}, {"encoding_batch_size": 2}, {"condition": "none"}, {"timesteps": {"naive": 9}}],
+        ids=str,
+    )
+    def test_they_are_not_made_again_for_another_way_to_ask(self, settings):
+        assert self.jobs(**settings) == self.jobs()
+
+    def test_each_condition_has_embeddings_of_its_own(self):
+        assert self.jobs(told="none")[1] != self.jobs()[1]
+
+    def test_they_follow_their_code_alone(self):
+        assert "diffmia.models.networks.latent" in imported("diffmia.latents") & imported("diffmia.embeddings")
+        assert not {"diffmia.training", "diffmia.noise_search"} & imported("diffmia.latents", "diffmia.embeddings")
 
 
 class TestResidualsAndScores:

@@ -1,0 +1,187 @@
+"""Latents and embeddings on disk: once for a dataset and a target, whole, and equal to the pipeline's own."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from diffmia.embeddings import embed_captions
+from diffmia.encoding import encode_rows
+from diffmia.errors import DiffmiaError
+from diffmia.failures import OutOfMemory
+from diffmia.latents import encode_latents
+from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
+from diffmia.targets import describe
+from tests.unit.tiny_pipeline import tiny_pipeline
+
+CPU = torch.device("cpu")
+N = 20
+SPLIT = {"split_hash": "s", "dataset_hash": "d", "shape": [1, 16, 16]}
+SPLIT |= {"member": [0, 2, 4, 19], "non_member": [1, 3], "auxiliary": [7]}  # the others are in no role
+CAPTIONS = [f"ha {i % 3}" for i in range(N)]
+IMAGES = np.random.default_rng(0).integers(0, 256, (N, 1, 16, 16), dtype=np.uint8)
+
+
+class Stages:
+    """Both stages on files in a folder."""
+
+    def __init__(self, folder, batch_size=8):
+        self.folder = folder
+        self.spec = DiffusersLatentDiffusion(
+            family="diffusers_latent_diffusion", split="toy", folder="elsewhere", encoding_batch_size=batch_size
+        )
+        np.save(folder / "images.npy", IMAGES)
+        self.write_captions(CAPTIONS)
+        (folder / "split.json").write_text(json.dumps(SPLIT))
+
+    def write_captions(self, captions):
+        table = {"sample_id": range(N), "caption": captions}
+        pd.DataFrame(table).to_parquet(self.folder / "samples.parquet")
+
+    def latents(self, number=0, of=1):
+        out = self.folder / f"{number}of{of}.npy"
+        folder = self.folder
+        files = folder / "target", folder / "images.npy", folder / "split.json"
+        facts = encode_latents(self.spec, (number, of), *files, out, CPU)
+        return np.load(out, allow_pickle=False), facts
+
+    def embeddings(self, condition="caption"):
+        out, index = self.folder / f"{condition}.npy", self.folder / f"{condition}.index.npy"
+        folder = self.folder
+        files = folder / "target", folder / "samples.parquet", None, folder / "split.json", out, index
+        facts = embed_captions(self.spec, condition, *files, CPU)
+        return np.load(out, allow_pickle=False), np.load(index, allow_pickle=False), facts
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("target")
+    tiny_pipeline(vae={"scaling_factor": 0.4}).save_pretrained(folder)
+    describe(folder, SPLIT, {})
+    return folder
+
+
+@pytest.fixture
+def stages(tmp_path, target):
+    (tmp_path / "target").symlink_to(target)
+    return Stages(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pipeline(target):
+    return StableDiffusionPipeline.from_pretrained(target, safety_checker=None, local_files_only=True)
+
+
+@torch.no_grad()
+def test_latents_are_those_of_the_pipelines_autoencoder(stages, pipeline):
+    latents, facts = stages.latents()
+    x0 = torch.from_numpy(IMAGES).float() / 127.5 - 1
+    expected = pipeline.vae.encode(x0).latent_dist.mode() * 0.4
+    assert latents.dtype == np.float32
+    assert latents.shape == facts["shape"] == (N, 4, 8, 8)
+    np.testing.assert_allclose(latents, expected.numpy(), rtol=0, atol=1e-5)
+    assert facts["target_hash"] == json.loads((stages.folder / "target" / "target.json").read_text())["target_hash"]
+
+
+def test_shards_are_ranges_of_the_whole_dataset(stages):
+    whole, _ = stages.latents()
+    parts = [stages.latents(number, 3) for number in range(3)]
+    assert [len(latents) for latents, _ in parts] == [7, 7, 6]
+    assert [facts["shard"] for _, facts in parts] == [(0, 3), (1, 3), (2, 3)]
+    np.testing.assert_allclose(np.concatenate([latents for latents, _ in parts]), whole, rtol=0, atol=1e-5)
+
+
+def test_a_shard_without_images_has_their_shape(stages):
+    latents, _ = stages.latents(number=20, of=21)
+    assert latents.shape == (0, 4, 8, 8)
+
+
+@torch.no_grad()
+def test_embeddings_are_what_the_pipeline_tells_its_unet_each_text_once(stages, pipeline):
+    embeddings, index, facts = stages.embeddings()
+    asked = sorted(SPLIT["member"] + SPLIT["non_member"] + SPLIT["auxiliary"])
+    texts = [CAPTIONS[i] if i in asked else "" for i in range(N)]
+    assert embeddings.shape == (4, 12, 16)  # three captions and the empty prompt
+    assert facts["texts"] == 4
+    assert index.dtype == np.int64
+    assert [int(row) for row in index[:6]] == [0, 1, 2, 0, 1, 3]  # in the order of first appearance
+    expected = pipeline.encode_prompt(texts, CPU, 1, do_classifier_free_guidance=False)[0]
+    np.testing.assert_allclose(embeddings[index], expected.numpy(), rtol=0, atol=1e-5)
+
+
+def test_without_a_condition_all_are_told_the_empty_prompt(stages):
+    embeddings, index, _ = stages.embeddings("none")
+    assert embeddings.shape == (1, 12, 16)
+    assert index.tolist() == [0] * N
+
+
+def test_the_hash_of_texts_moves_with_any_text_of_any_sample(stages):
+    hashes = [stages.embeddings()[2]["texts_hash"], stages.embeddings("none")[2]["texts_hash"]]
+    stages.write_captions([*CAPTIONS[:4], CAPTIONS[5], *CAPTIONS[5:]])  # the same texts, of another sample
+    hashes.append(stages.embeddings()[2]["texts_hash"])
+    stages.write_captions([f"{caption}!" for caption in CAPTIONS])
+    hashes.append(stages.embeddings()[2]["texts_hash"])
+    assert len(set(hashes)) == 4
+    stages.write_captions(CAPTIONS)
+    assert stages.embeddings()[2]["texts_hash"] == hashes[0]
+
+
+def test_a_sample_without_a_text_is_refused_and_nothing_is_written(stages):
+    stages.write_captions([*CAPTIONS[:4], None, *CAPTIONS[5:]])
+    with pytest.raises(DiffmiaError, match=r"sample 4 of .*samples.parquet has no caption"):
+        stages.embeddings()
+    assert not list(stages.folder.glob("caption*"))
+    stages.write_captions([*CAPTIONS[:5], None, *CAPTIONS[6:]])  # nobody asks about it
+    stages.embeddings()
+
+
+def test_a_target_of_another_split_or_damaged_is_refused(stages):
+    (stages.folder / "split.json").write_text(json.dumps(SPLIT | {"split_hash": "another"}))
+    for stage in (stages.latents, stages.embeddings):
+        with pytest.raises(DiffmiaError, match="was trained on split s, and it is to be scored against split another"):
+            stage()
+    (stages.folder / "split.json").write_text(json.dumps(SPLIT))
+    (stages.folder / "target").unlink()
+    tiny_pipeline().save_pretrained(stages.folder / "target")
+    description = describe(stages.folder / "target", SPLIT, {})
+    (stages.folder / "target/target.json").write_text(json.dumps(description | {"target_hash": "other"}))
+    for stage in (stages.latents, stages.embeddings):
+        with pytest.raises(DiffmiaError, match="are not those the target was written with"):
+            stage()
+
+
+def test_batches_are_written_as_they_come(tmp_path):
+    """Each is made after the one before it was written, and no larger than it may be."""
+    out, made = tmp_path / "rows.npy", []
+
+    def encode(part):
+        [scratch] = tmp_path.glob(".rows.npy.*/rows.npy")
+        made.append((part.start, part.stop, scratch.stat().st_size > 2**17 * 4 * part.start))
+        return torch.full((part.stop - part.start, 2**17), float(part.start))
+
+    assert encode_rows(encode, 5, 2, "rows", out) == (5, 2**17)
+    assert made == [(0, 2, False), (2, 4, True), (4, 5, True)]
+    assert np.load(out)[:, 0].tolist() == [0, 0, 2, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        (lambda: torch.full((2, 3), torch.nan), DiffmiaError, "what was made of rows: 2 of 2 are NaN or infinite"),
+        (
+            lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("full")),
+            OutOfMemory,
+            "encoding_batch_size is 2, and so",
+        ),
+    ],
+    ids=["not finite", "out of memory"],
+)
+def test_what_cannot_be_encoded_is_one_sentence_and_no_file(tmp_path, answer, kind, said):
+    with pytest.raises(kind, match=said):
+        encode_rows(lambda part: answer(), 4, 2, "rows", tmp_path / "rows.npy")
+    assert not list(tmp_path.iterdir())
