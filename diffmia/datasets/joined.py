@@ -48,8 +48,8 @@ class Joined(DatasetSpec):
         return [str(path) for part in self.parts for path in prepared_files(part)]
 
     def known_in(self, datasets: Mapping[str, DatasetSpec]) -> set[About]:
-        """See `DatasetSpec.known_in`; what all parts have."""
-        return set.intersection(*(datasets[part].known_in(datasets) for part in self.parts))
+        """See `DatasetSpec.known_in`; what any part has: that others lack it is a shift too."""
+        return set().union(*(datasets[part].known_in(datasets) for part in self.parts))
 
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; the prepared files of each part."""

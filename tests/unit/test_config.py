@@ -685,3 +685,19 @@ class TestWhatATargetLacks:
         raw["run"]["attacks"] = ["quantile"]
         with pytest.raises(DiffmiaError, match=r"'quantile' .* 'ddpm_digits__null': no alpha is left .* has 19"):
             load_config(raw)
+
+
+def test_captions_are_asked_for_where_there_are_some():
+    raw = changed("targets.mine", TEXT_TO_IMAGE)
+    raw["run"]["targets"], raw["run"]["attacks"] = ["mine"], ["naive", "blind_captions"]
+    with pytest.raises(
+        DiffmiaError, match=r"'mine' is told captions, and dataset 'digits' has none; set targets\.mine\."
+    ):
+        load_config(raw)
+    raw["targets"]["mine"]["condition"] = "blip"
+    assert load_config(raw).left_out == {("mine", "blind_captions"): "needs captions of the samples and has none"}
+    raw["datasets"]["captions"] = {"source": "digits", "captions": True}
+    raw["datasets"]["both"] = {"source": "joined", "parts": ["digits", "captions"]}
+    for dataset in ("captions", "both"):  # that some samples have none is told where one is asked about
+        raw["splits"]["digits"]["dataset"] = dataset
+        assert load_config(raw).left_out == {}
