@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from diffmia.errors import DiffmiaError
@@ -55,13 +56,13 @@ def load_model(kind: type, weights: Path, device: torch.device) -> Any:
         If the folder is not that of such a model, or its weights lack some of the model's.
     """
     with _read(kind, weights):
+        if weights.suffix == ".safetensors":
+            state = load_file(weights)
+        else:
+            state = torch.load(weights, map_location="cpu", weights_only=True)
+        config = kind.config_class.from_pretrained(weights.parent, local_files_only=True)
         model, found = kind.from_pretrained(
-            weights.parent,
-            local_files_only=True,
-            use_safetensors=weights.suffix == ".safetensors",
-            weights_only=True,
-            dtype=torch.float32,
-            output_loading_info=True,
+            None, config=config, state_dict=state, dtype=torch.float32, output_loading_info=True
         )
     if missing := sorted(found["missing_keys"]):
         raise DiffmiaError(

@@ -131,6 +131,8 @@ class Harmful:
 def test_a_pickle_that_would_run_code_is_refused(tmp_path):
     save_blip(tmp_path, pickled=True)
     torch.save({"weights": Harmful(tmp_path / "harm")}, tmp_path / "pytorch_model.bin")
+    torch.load(tmp_path / "pytorch_model.bin", weights_only=False)
+    (tmp_path / "harm").rmdir()  # so it is harmful indeed
     with pytest.raises(DiffmiaError, match=r"cannot read .*pytorch_model.bin as BlipForConditionalGeneration"):
         describe(spec(tmp_path))
     (tmp_path / "pytorch_model.bin").write_bytes(pickle.dumps(Harmful(tmp_path / "harm"), protocol=2))
