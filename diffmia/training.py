@@ -1,8 +1,8 @@
 """Training of a target: noise prediction on its members (OMS Eq. 5), with an EMA of the weights and exact resume.
 
-Everything random of an epoch (order, timesteps, noise, flips, dropout) comes from a generator seeded by the training
-seed and the epoch's number. So a run that was killed and resumed from its last finished epoch makes the same draws,
-and on a CPU with equal threads the same bits, as one that was not.
+Everything random of an epoch (order, timesteps, noise, flips, dropped captions, dropout) comes from a generator seeded
+by the training seed and the epoch's number. So a run that was killed and resumed from its last finished epoch makes the
+same draws, and on a CPU with equal threads the same bits, as one that was not.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,22 +22,14 @@ from torch.nn.functional import mse_loss
 from diffmia.atomic import atomic_path
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
-from diffmia.images import to_unit_range
 from diffmia.models.base import TrainingSpec
 from diffmia.precision import autocast, tf32
 from diffmia.progress import Progress
+from diffmia.training_data import TrainingData, TrainingSet
 
 log = logging.getLogger(__name__)
 
 HELD_OUT_REPORTS = 25  # points of the held-out curve
-
-
-@dataclass
-class TrainingData:
-    """Images of a target's split, uint8 (N, C, H, W); `auxiliary` may be empty. Non-members have no place here."""
-
-    members: np.ndarray
-    auxiliary: np.ndarray
 
 
 class Trainer:
@@ -51,7 +42,7 @@ class Trainer:
     spec : TrainingSpec
         Settings.
     data : TrainingData
-        Images.
+        Samples, as the denoiser takes them.
     seed : int
         Training seed.
     device : torch.device
@@ -109,11 +100,8 @@ class Trainer:
         total = 0.0
         order = torch.randperm(len(self.data.members), generator=generator)
         for batch in order.split(self.spec.batch_size):
-            x0 = to_unit_range(self.data.members[batch.numpy()])
-            if self.spec.horizontal_flip:
-                flip = torch.rand(len(x0), generator=generator) < 0.5
-                x0 = torch.where(flip[:, None, None, None], x0.flip(-1), x0)
-            loss = self._loss(x0, generator)
+            x0, told = self.data.members.augmented(batch.numpy(), generator)
+            loss = self._loss(x0, told, generator)
             if not torch.isfinite(loss):
                 raise DiffmiaError(
                     f"the training loss is {loss.item()} at step {self.step + 1} (epoch {self.epoch}); "
@@ -123,12 +111,14 @@ class Trainer:
             total += loss.item() * len(x0)
         return total / len(order)
 
-    def _loss(self, x0: Tensor, generator: torch.Generator) -> Tensor:
+    def _loss(self, x0: Tensor, told: Tensor | None, generator: torch.Generator) -> Tensor:
         t = self.denoiser.schedule.sample_timesteps(len(x0), generator)
         epsilon = torch.randn(x0.shape, generator=generator)
         x_t = self.denoiser.schedule.add_noise(x0, epsilon, t)
         with autocast(self.spec.precision, self.device):
-            predicted = self.denoiser.predict_noise(x_t.to(self.device), t)
+            predicted = self.denoiser.predict_noise(
+                x_t.to(self.device), t, None if told is None else told.to(self.device)
+            )
         return mse_loss(predicted.float(), epsilon.to(self.device))  # OMS Eq. 5
 
     def _update(self, loss: Tensor) -> None:
@@ -151,16 +141,16 @@ class Trainer:
         self.denoiser.eval()
         with self._ema_weights(), torch.inference_mode():
             return {  # the same draws for both sets
-                "member_loss": self._mean_loss(self.data.members[:n], self._generator(0)),
-                "auxiliary_loss": self._mean_loss(self.data.auxiliary[:n], self._generator(0)),
+                "member_loss": self._mean_loss(self.data.members, n, self._generator(0)),
+                "auxiliary_loss": self._mean_loss(self.data.auxiliary, n, self._generator(0)),
             }
 
-    def _mean_loss(self, images: np.ndarray, generator: torch.Generator) -> float:
-        batches = [
-            images[start : start + self.spec.batch_size] for start in range(0, len(images), self.spec.batch_size)
-        ]
-        losses = [self._loss(to_unit_range(batch), generator).item() for batch in batches]
-        return float(np.average(losses, weights=[len(batch) for batch in batches]))
+    def _mean_loss(self, samples: TrainingSet, n: int, generator: torch.Generator) -> float:
+        """Mean loss on the first `n` samples."""
+        size = self.spec.batch_size
+        batches = [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
+        losses = [self._loss(*samples.batch(rows), generator).item() for rows in batches]
+        return float(np.average(losses, weights=[len(rows) for rows in batches]))
 
     def _generator(self, epoch: int) -> torch.Generator:
         seed = int(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import json
 import logging
 import shutil
@@ -14,12 +15,12 @@ import torch
 from diffmia.atomic import atomic_path
 from diffmia.device import device_name
 from diffmia.failures import OutOfMemory
-from diffmia.images import open_images
 from diffmia.locks import exclusive
 from diffmia.models.base import TrainedTarget
-from diffmia.splits import TRAINED, roles_of
+from diffmia.splits import roles_of
 from diffmia.targets import checkpoint_folder, describe
-from diffmia.training import Trainer, TrainingData
+from diffmia.training import Trainer
+from diffmia.training_data import TrainingData, TrainingFiles
 
 log = logging.getLogger(__name__)
 
@@ -28,16 +29,25 @@ LOSS_COLUMNS = ("epoch", "step", "loss", "member_loss", "auxiliary_loss")
 
 
 def train_target(
-    spec: TrainedTarget, job: str, seed: int, images: Path, split: Path, out: Path, device: torch.device
+    spec: TrainedTarget,
+    job: str,
+    seed: int,
+    images: Path,
+    split: Path,
+    out: Path,
+    device: torch.device,
+    samples: Path | None = None,
 ) -> dict:
     """Train a target and write its folder; returns what its `target.json` says.
 
-    It is trained on the members of the split, or on half of its auxiliary samples. The folder has
-    the EMA weights as the target's family keeps them, with `target.json` (hashes of split and weights),
-    `training_loss.csv`, and such a folder for each chosen epoch (`checkpoint_folder`). Until it is
-    whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a run under
-    other settings can never pick it up. The last state stays there until the target is trained with other settings: a
-    job that outlived its Snakemake has its outputs removed by the next run, and this gives them back at once.
+    It is trained on the members of the split, or on half of its auxiliary samples; `samples` has their captions, where
+    the model is told any. The folder has the EMA weights as the target's family keeps them, with `target.json` (hashes
+    of split and weights), `training_loss.csv`, and such a folder for each chosen epoch (`checkpoint_folder`).
+
+    Until it is whole it stands below `results/_resume/`, under the hash of `job`, with the state to resume from; so a
+    run under other settings can never pick it up. The last state stays there until the target is trained with other
+    settings: a job that outlived its Snakemake has its outputs removed by the next run, and this gives them back at
+    once.
 
     Raises
     ------
@@ -47,22 +57,25 @@ def train_target(
     manifest = json.loads(Path(split).read_text())
     states = RESUME / out.parent.name / out.name
     resume = states / hashlib.sha256(f"{job}{manifest['split_hash']}".encode()).hexdigest()[:16]
-    pixels = open_images(images)
-    roles = roles_of(manifest, spec.auxiliary_half)
-    data = TrainingData(pixels[roles.get(TRAINED, roles["member"])], pixels[roles["auxiliary"]])
-    torch.manual_seed(seed)  # the initial weights
-    denoiser = spec.build(tuple(manifest["shape"]))
-    trainer = Trainer(denoiser, spec.training, data, seed, device)
-    parameters = sum(p.numel() for p in denoiser.parameters())
-    log.info("training %.2f M parameters on %d samples, on %s", parameters / 1e6, len(data.members), device)
-
-    def keep_checkpoint(epoch: int) -> None:
-        with atomic_path(checkpoint_folder(resume, epoch)) as scratch:
-            spec.save(denoiser, scratch)
-            describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
-
+    files = TrainingFiles(images, samples, manifest, roles_of(manifest, spec.auxiliary_half), resume)
     with exclusive(resume / "lock", "training of this target"):
         try:
+            data = _prepare(spec, files, device)
+            torch.manual_seed(seed)  # the initial weights
+            denoiser = spec.build(tuple(manifest["shape"]))
+            trainer = Trainer(denoiser, spec.training, data, seed, device)
+            parameters = sum(p.numel() for p in denoiser.parameters())
+            log.info("training %.2f M parameters on %d samples, on %s", parameters / 1e6, len(data.members), device)
+
+            def save(folder: Path) -> dict:
+                spec.save(denoiser, folder)
+                data.save_parts(folder)
+                return describe(folder, manifest, {"parameters": parameters, "steps": trainer.step})
+
+            def keep_checkpoint(epoch: int) -> None:
+                with atomic_path(checkpoint_folder(resume, epoch)) as scratch:
+                    save(scratch)
+
             trainer.run(resume / "state.pt", keep_checkpoint)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
@@ -70,15 +83,20 @@ def train_target(
                 f"memory of {device}: {error}. Train on a card with more, or take fewer, which is another training"
             ) from error
         with atomic_path(out) as scratch:
-            spec.save(denoiser, scratch)
+            description = save(scratch)
             _write_losses(trainer.losses, scratch / "training_loss.csv")
             for epoch in spec.training.checkpoint_epochs:
                 shutil.copytree(checkpoint_folder(resume, epoch), checkpoint_folder(scratch, epoch))
-            description = describe(scratch, manifest, {"parameters": parameters, "steps": trainer.step})
     for other in states.iterdir():
         if other != resume:
             shutil.rmtree(other, ignore_errors=True)
     return description | {"device": device_name(device)}
+
+
+def _prepare(spec: TrainedTarget, files: TrainingFiles, device: torch.device) -> TrainingData:
+    """What a target's family is trained on, by the function that it names; passes do not depend on that code."""
+    module, _, function = spec.preparation.partition(":")
+    return getattr(importlib.import_module(module), function)(spec, files, device)
 
 
 def _write_losses(losses: list[dict], path: Path) -> None:

@@ -108,6 +108,9 @@ class TargetSpec(Spec):
 class TrainedTarget(TargetSpec):
     """A target that this workflow trains on the members of its split."""
 
+    # what makes the data of its training, `module:function` (spec, TrainingFiles, device) -> TrainingData
+    preparation: ClassVar[str] = "diffmia.training_data:prepare_pixels"
+
     training: TrainingSpec = Field(description="How it is trained")
 
     @abstractmethod

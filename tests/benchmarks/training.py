@@ -27,7 +27,8 @@ from diffmia.device import device_name, use_device
 from diffmia.images import to_unit_range
 from diffmia.models.base import TrainingSpec
 from diffmia.precision import tf32
-from diffmia.training import Trainer, TrainingData
+from diffmia.training import Trainer
+from diffmia.training_data import PixelSet, TrainingData
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -111,7 +112,8 @@ def main() -> None:
         torch.manual_seed(0)
         plain = plain_loop(spec.build(shape), settings, images, device)
         ours = settings.model_copy(update={"precision": arguments.precision})
-        trainer = Trainer(spec.build(shape), ours, TrainingData(images, images[:0]), 0, device)
+        data = TrainingData(PixelSet(images, ours.horizontal_flip), PixelSet(images[:0]))
+        trainer = Trainer(spec.build(shape), ours, data, 0, device)
 
         def ours_epoch(trainer: Trainer = trainer) -> None:
             with tf32(arguments.precision):

@@ -15,7 +15,7 @@ from diffmia.config import load_config
 REPOSITORY = Path(__file__).parents[2]
 
 TRAINING_CODE = ("diffmia.training", "diffmia.models.ddpm_unet", "diffmia.models.uvit")
-TRAINING_PINNED = (1, "756e228a8089c69b")
+TRAINING_PINNED = (1, "d74b3819d60c6932")
 
 PACKAGE = {
     "__init__": "",

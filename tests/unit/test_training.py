@@ -19,13 +19,14 @@ from diffmia.models.base import TrainingSpec
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.schedules import DiscreteSchedule
 from diffmia.targets import load_target
-from diffmia.training import Trainer, TrainingData
+from diffmia.training import Trainer
+from diffmia.training_data import PixelSet, TrainingData
 from diffmia.training_stage import train_target
 
 CPU = torch.device("cpu")
 MEMBERS = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
 AUXILIARY = np.random.default_rng(1).integers(0, 256, (12, 1, 8, 8), dtype=np.uint8)
-DATA = TrainingData(MEMBERS, AUXILIARY)
+DATA = MEMBERS, AUXILIARY
 SETTINGS = {
     "epochs": 4,
     "batch_size": 8,  # three steps an epoch, the last of four images
@@ -37,9 +38,14 @@ SETTINGS = {
 }
 
 
-def make_trainer(tiny_target, weights_seed: int = 0, data: TrainingData = DATA, **settings) -> Trainer:
+def trainer_of(model: Denoiser, spec: TrainingSpec, data: tuple[np.ndarray, np.ndarray] = DATA) -> Trainer:
+    """Trains `model` on images of members, beside auxiliary ones."""
+    return Trainer(model, spec, TrainingData(*(PixelSet(images, spec.horizontal_flip) for images in data)), 5, CPU)
+
+
+def make_trainer(tiny_target, weights_seed: int = 0, data=DATA, **settings) -> Trainer:
     torch.manual_seed(weights_seed)
-    return Trainer(tiny_target.build((1, 8, 8)), TrainingSpec(**(SETTINGS | settings)), data, 5, CPU)
+    return trainer_of(tiny_target.build((1, 8, 8)), TrainingSpec(**(SETTINGS | settings)), data)
 
 
 def weights(model: torch.nn.Module) -> list[torch.Tensor]:
@@ -76,14 +82,14 @@ class Stub(Denoiser):
         return self.answer(x_t, t) + 0 * self.weight
 
 
-def train_stub(answer, tmp_path: Path, data: TrainingData = DATA, schedule: dict | None = None, **settings) -> Trainer:
-    trainer = Trainer(Stub(answer, **(schedule or {})), TrainingSpec(**(SETTINGS | settings)), data, 5, CPU)
+def train_stub(answer, tmp_path: Path, data=DATA, schedule: dict | None = None, **settings) -> Trainer:
+    trainer = trainer_of(Stub(answer, **(schedule or {})), TrainingSpec(**(SETTINGS | settings)), data)
     trainer.run(tmp_path / "stub.pt", keep_nothing)
     return trainer
 
 
 def test_a_model_that_knows_the_image_has_no_loss(tmp_path):
-    grey = TrainingData(np.full((16, 1, 8, 8), 204, np.uint8), AUXILIARY[:0])  # 204 is 0.6 in [-1, 1]
+    grey = (np.full((16, 1, 8, 8), 204, np.uint8), AUXILIARY[:0])  # 204 is 0.6 in [-1, 1]
     alpha_bar = torch.from_numpy(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
 
     def knows(x_t, t):
@@ -106,7 +112,7 @@ def test_all_timesteps_are_drawn_alike(tmp_path):
         seen.append(t)
         return torch.zeros_like(x_t)
 
-    train_stub(listens, tmp_path, TrainingData(MEMBERS, AUXILIARY[:0]), {"timesteps": 4}, epochs=50)
+    train_stub(listens, tmp_path, (MEMBERS, AUXILIARY[:0]), {"timesteps": 4}, epochs=50)
     counts = torch.bincount(torch.cat(seen), minlength=4)
     assert counts.sum() == 50 * 20
     assert ((counts - 250).abs() < 4 * np.sqrt(250)).all()
@@ -115,7 +121,7 @@ def test_all_timesteps_are_drawn_alike(tmp_path):
 def test_loss_falls_on_an_easy_problem(tiny_target, tmp_path):
     bars = np.zeros((32, 1, 8, 8), np.uint8)
     bars[:, :, :4] = 255
-    trainer = make_trainer(tiny_target, data=TrainingData(bars, bars[:8]), epochs=60, batch_size=16)
+    trainer = make_trainer(tiny_target, data=(bars, bars[:8]), epochs=60, batch_size=16)
     trainer.run(tmp_path / "state.pt", keep_nothing)
     loss = [row["loss"] for row in trainer.losses]
     assert np.mean(loss[-10:]) < 0.3 * loss[0]
@@ -139,7 +145,7 @@ def test_held_out_loss_is_that_of_the_moving_average(tmp_path):
         "learning_rate": 3.0,
         "gradient_clip": None,
     }
-    trainer = Trainer(Constant(None), TrainingSpec(**settings), TrainingData(blank, blank), 5, CPU)
+    trainer = trainer_of(Constant(None), TrainingSpec(**settings), (blank, blank))
     trainer.optimizer.register_step_post_hook(lambda *_: raw.append(trainer.denoiser.weight.item()))
     trainer.run(tmp_path / "state.pt", keep_nothing)
     average = trainer.denoiser.weight.item()
@@ -157,7 +163,7 @@ def test_nan_ends_training_with_the_step(tmp_path):
         return x_t * (torch.nan if len(calls) == 5 else 1)
 
     with pytest.raises(DiffmiaError, match=r"loss is nan at step 5 \(epoch 2\)"):
-        train_stub(breaks, tmp_path, TrainingData(MEMBERS, AUXILIARY[:0]))
+        train_stub(breaks, tmp_path, (MEMBERS, AUXILIARY[:0]))
 
 
 @pytest.mark.parametrize("flips", [False, True])
@@ -169,7 +175,7 @@ def test_flips_mirror_left_and_right_half_of_the_time(flips, tmp_path):
         return torch.zeros_like(x_t)
 
     barely_noisy = {"timesteps": 1, "beta_start": 1e-9, "beta_end": 1e-9}
-    data = TrainingData(MEMBERS, AUXILIARY[:0])
+    data = (MEMBERS, AUXILIARY[:0])
     train_stub(listens, tmp_path, data, barely_noisy, epochs=20, horizontal_flip=flips)
     members = torch.from_numpy(MEMBERS).float() / 127.5 - 1
 
@@ -221,7 +227,7 @@ def test_weights_are_averaged_by_the_recursion(tiny_target, tmp_path):
 
 
 def test_checkpoints_hold_the_average_and_leave_training_as_it_was(tiny_target, tmp_path):
-    plain = make_trainer(tiny_target, data=TrainingData(MEMBERS, AUXILIARY[:0]))  # no held-out loss either
+    plain = make_trainer(tiny_target, data=(MEMBERS, AUXILIARY[:0]))  # no held-out loss either
     plain.run(tmp_path / "plain.pt", keep_nothing)
     kept = {}
     trainer = make_trainer(tiny_target, checkpoint_epochs=[2, 4])
@@ -334,8 +340,8 @@ def test_a_target_is_trained_on_its_members_and_keeps_its_checkpoints(stage):
     stage.train()
     pixels = np.load("images.npy")
     torch.manual_seed(5)
-    data = TrainingData(pixels[0:40:2], pixels[5:29:2])
-    trainer = Trainer(stage.spec.build((1, 8, 8)), stage.spec.training, data, 5, CPU)
+    data = (pixels[0:40:2], pixels[5:29:2])
+    trainer = trainer_of(stage.spec.build((1, 8, 8)), stage.spec.training, data)
     kept = []
     trainer.run(Path("state.pt"), lambda epoch: kept.extend(weights(trainer.denoiser)))
     assert equal(weights(stage.load()), weights(trainer.denoiser))
@@ -369,7 +375,7 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
 
 
 def test_a_step_that_does_not_fit_in_memory_says_what_to_set(stage, monkeypatch):
-    def too_large(self, x0, generator):
+    def too_large(self, x0, told, generator):
         raise torch.OutOfMemoryError("no memory left")
 
     monkeypatch.setattr(Trainer, "_loss", too_large)
