@@ -146,6 +146,11 @@ def with_autoencoder():
     return [target for target in told_texts() if CONFIG.trained_as(target) == target]
 
 
+def trained_captions(wildcards):
+    """Samples with the captions that a target is trained on, if it is told any."""
+    return target_dataset("samples.parquet")(wildcards) if CONFIG.targets[wildcards.target].latent else []
+
+
 def captioners_table(wildcards):
     """Captions that a captioner gave the images of a target's dataset, where the condition is one."""
     if wildcards.condition in (NONE, CAPTION):

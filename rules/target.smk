@@ -4,6 +4,7 @@
 rule train_target:
     input:
         images=target_dataset("images.npy"),
+        samples=trained_captions,
         split=target_split,
     output:
         description="results/targets/{target}/seed{seed}/target.json",

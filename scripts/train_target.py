@@ -11,5 +11,6 @@ if __name__ == "__main__":
         folder = Path(job.output.description).parent
         device = job.device()
         spec = job.config.targets[job.wildcards.target]
-        facts = train_target(spec, job.text, job.seed, job.input.images, job.input.split, folder, device)
+        files = job.input.images, job.input.split, folder
+        facts = train_target(spec, job.text, job.seed, *files, device, samples=job.input.get("samples") or None)
         job.record(**facts)

@@ -44,6 +44,28 @@ class UNetShape(Spec):
         """A network with fresh weights, for images of shape (C, H, W); `options` are further ones of `UNet2DModel`."""
         from diffusers import UNet2DModel
 
+        attention = self.attention_at
+        settings = {
+            "down_block_types": tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
+            "up_block_types": tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
+            "add_attention": any(attention),
+            "attention_head_dim": None,
+        }
+        return UNet2DModel(**self.settings(image_shape) | settings | options)
+
+    @property
+    def attention_at(self) -> tuple[bool, ...]:
+        """Whether there is attention, for each resolution."""
+        return self.attention or (False,) * len(self.channels)
+
+    def settings(self, image_shape: tuple[int, int, int]) -> dict[str, Any]:
+        """What diffusers' U-Nets of any kind are told of the size, for images of shape (C, H, W).
+
+        Raises
+        ------
+        DiffmiaError
+            If images of that size cannot be halved for each resolution.
+        """
         image_channels, height, width = image_shape
         halvings = len(self.channels) - 1
         if height % 2**halvings or width % 2**halvings:
@@ -51,21 +73,15 @@ class UNetShape(Spec):
                 f"images of {height}x{width} cannot be halved {halvings} times, once for each resolution after the "
                 "first in the target's channels; list fewer channels or prepare the images in another size"
             )
-        attention = self.attention or (False,) * len(self.channels)
-        settings = {
+        return {
             "sample_size": (height, width),
             "in_channels": image_channels,
             "out_channels": image_channels,
             "block_out_channels": self.channels,
             "layers_per_block": self.layers_per_block,
-            "down_block_types": tuple("AttnDownBlock2D" if a else "DownBlock2D" for a in attention),
-            "up_block_types": tuple("AttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attention)),
-            "add_attention": any(attention),
-            "attention_head_dim": None,
             "dropout": self.dropout,
             "norm_num_groups": self.norm_groups,
         }
-        return UNet2DModel(**settings | options)
 
 
 class DDPMUNet(TrainedTarget):

@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
 from diffmia.models.hub import HubFiles
 from diffmia.models.latent import LatentTarget
 from diffmia.models.pipelines import SCHEDULER, PipelineTarget
 
 INDEX, UNET, VAE, TEXT = "model_index.json", "unet/config.json", "vae/config.json", "text_encoder/config.json"
-UNUSED = ("safety_checker", "feature_extractor", "image_encoder")  # parts that neither are fetched nor asked
 
 
 class DiffusersLatentDiffusion(LatentTarget, PipelineTarget):
@@ -41,6 +39,8 @@ class DiffusersLatentDiffusion(LatentTarget, PipelineTarget):
 
     def copy(self, files: dict[str, Path], image_shape: tuple[int, int, int], folder: Path) -> None:
         """See `ImportedTarget.copy`; the index of the copy names the parts that are there."""
+        from diffmia.models.networks.latent import NO_OTHER_PARTS
+
         tokenizer = {name.partition("/")[2] for name in files if name.startswith("tokenizer/")}
         if "tokenizer.json" not in tokenizer and not {"vocab.json", "merges.txt"} <= tokenizer:
             raise DiffmiaError(
@@ -48,10 +48,8 @@ class DiffusersLatentDiffusion(LatentTarget, PipelineTarget):
                 "with its tokenizer"
             )
         super().copy(files, image_shape, folder)
-        index = json.loads((folder / INDEX).read_text())
-        index |= {part: [None, None] for part in UNUSED} | {"requires_safety_checker": False}
-        with atomic_path(folder / INDEX) as scratch:
-            scratch.write_text(json.dumps(index, indent=2) + "\n")
+        index = json.loads((folder / INDEX).read_text()) | NO_OTHER_PARTS
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
         self.load_image_encoder(folder)
         text_encoder = self.load_text_encoder(folder)
         if (words := len(text_encoder.tokenizer)) > (known := text_encoder.model.config.vocab_size):

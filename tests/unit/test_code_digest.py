@@ -15,7 +15,7 @@ from diffmia.config import load_config
 REPOSITORY = Path(__file__).parents[2]
 
 TRAINING_CODE = ("diffmia.training", "diffmia.models.ddpm_unet", "diffmia.models.uvit")
-TRAINING_PINNED = (1, "d74b3819d60c6932")
+TRAINING_PINNED = (1, "49ec5f3c6163b52f")
 
 PACKAGE = {
     "__init__": "",

@@ -10,17 +10,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.models.schedule import ScheduleSpec
 from diffmia.schedules import Schedule
 
 EPSILON, VELOCITY = "epsilon", "v_prediction"
 PREDICTIONS = (EPSILON, VELOCITY)  # what a U-Net may predict; all others are refused
+
+# of a pipeline's index: parts that Stable Diffusion may have and that nothing here asks
+NO_OTHER_PARTS = {part: [None, None] for part in ("safety_checker", "feature_extractor", "image_encoder")}
+NO_OTHER_PARTS |= {"requires_safety_checker": False}
 
 _READ = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
 
@@ -71,14 +77,55 @@ class TextEncoder(nn.Module):
         self.model, self.tokenizer = model, tokenizer
 
     def tokens(self, texts: list[str]) -> Tensor:
-        """Token ids of texts, int64 (B, L): padded to the tokenizer's length, and cut off there."""
-        length = self.tokenizer.model_max_length
-        made = self.tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt")
-        return made.input_ids
+        """See `tokens_of`."""
+        return tokens_of(self.tokenizer, texts)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Embeddings (B, L, D) of token ids (B, L)."""
         return self.model(tokens).last_hidden_state
+
+
+def tokens_of(tokenizer: CLIPTokenizer, texts: list[str]) -> Tensor:
+    """Token ids of texts, int64 (B, L): padded to the tokenizer's length, and cut off there."""
+    length = tokenizer.model_max_length
+    return tokenizer(texts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+
+
+class TokenDenoiser(Denoiser):
+    """A latent denoiser that is told token ids and embeds them itself, so that both of its parts are trained."""
+
+    def __init__(self, denoiser: LatentDenoiser, text_encoder: TextEncoder):
+        super().__init__()
+        self.denoiser, self.text_encoder, self.schedule = denoiser, text_encoder, denoiser.schedule
+
+    def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
+        """See `Denoiser.predict_noise`; `condition` are token ids, int64 (B, L)."""
+        return self.denoiser.predict_noise(x_t, t, self.text_encoder(condition))
+
+
+def save_pipeline(denoiser: TokenDenoiser, schedule: ScheduleSpec, folder: Path) -> None:
+    """Write all of a `StableDiffusionPipeline` folder but its autoencoder, which was there before: `vae/`."""
+    scheduler = DDPMScheduler(
+        num_train_timesteps=schedule.timesteps,
+        beta_start=schedule.beta_start,
+        beta_end=schedule.beta_end,
+        beta_schedule=schedule.kind,
+        prediction_type=EPSILON,
+        clip_sample=False,  # latents are not in [-1, 1]
+        steps_offset=1,  # as pipelines of this kind have it
+    )
+    parts = {
+        "unet": denoiser.denoiser.unet,
+        "text_encoder": denoiser.text_encoder.model,
+        "tokenizer": denoiser.text_encoder.tokenizer,
+        "scheduler": scheduler,
+    }
+    for name, part in parts.items():
+        part.save_pretrained(Path(folder) / name)
+    index = {name: [type(part).__module__.partition(".")[0], type(part).__name__] for name, part in parts.items()}
+    index |= {"vae": ["diffusers", AutoencoderKL.__name__]} | NO_OTHER_PARTS
+    index |= {"_class_name": "StableDiffusionPipeline", "_diffusers_version": diffusers.__version__}
+    (Path(folder) / "model_index.json").write_text(json.dumps(index, indent=2, sort_keys=True) + "\n")
 
 
 def load_denoiser(folder: Path, schedule: Schedule) -> LatentDenoiser:
