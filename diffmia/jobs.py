@@ -70,6 +70,8 @@ def dataset_job(config: Config, rule: str, dataset: str) -> str:
     return _job(rule, ["diffmia.datasets.prepare", type(spec).__module__], dataset=dataset, spec=spec)
 
 
+_OF_INPUTS = ("diffmia.latents", "diffmia.embeddings")  # stages that make what a text-to-image target is asked about
+
 _ORIGIN = {"folder", "repo", "revision", "sha256"}  # of a captioner: its receipt has the files themselves
 
 
@@ -195,11 +197,12 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
     kind = f"diffmia.passes.{answers}"
     # samples of each side; all of all roles where there is none
     limit = {"limit": spec.studies.jacobian_samples} if answers == "jacobians" and spec.studies else {}
+    # what decides the numbers themselves: finished pieces of a pass are kept as long as its digest stands
+    numerics = [kind, type(spec).__module__, *(_OF_INPUTS if spec.latent else ())]
     return _job(
         rule,
         ["diffmia.passes.stage", kind, type(spec).__module__],
-        # what decides the numbers themselves: finished pieces of a pass are kept as long as this stands
-        numerics=code_digest(kind, type(spec).__module__),
+        numerics=code_digest(*numerics),
         answers=answers,
         target=target,
         definition=_definition(spec, "training"),

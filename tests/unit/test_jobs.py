@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from diffmia import jobs, training_version
+from diffmia import code_digest, jobs, training_version
 from diffmia.attacks.learned import LearnedAttack
 from diffmia.code_digest import imported
 from diffmia.config import Config, load_config
@@ -249,6 +249,26 @@ class TestLatentsAndEmbeddings:
     def test_they_follow_their_code_alone(self):
         assert "diffmia.models.networks.latent" in imported("diffmia.latents") & imported("diffmia.embeddings")
         assert not {"diffmia.training", "diffmia.noise_search"} & imported("diffmia.latents", "diffmia.embeddings")
+
+    @pytest.mark.parametrize("module", ["diffmia.latents", "diffmia.embeddings", "diffmia.encoding"])
+    def test_answers_about_what_other_code_made_are_not_kept(self, module, monkeypatch):
+        """Pieces of a pass do not name the latents that they are about, so the code that made these is in their key."""
+        target = {"family": "diffusers_latent_diffusion", "split": "digits", "folder": "models/mine"}
+        config = load_config(SHIPPED | {"targets": SHIPPED["targets"] | {"mine": target}})
+
+        def numerics(of):
+            return json.loads(jobs.pass_job(config, "ask_target", "residuals", of, 0))["numerics"]
+
+        before = numerics("mine"), numerics("ddpm_digits")
+        read = code_digest._module
+
+        def changed(name):
+            found, digest = read(name)
+            return found, digest + "changed" * (name == module)
+
+        monkeypatch.setattr(code_digest, "_module", changed)
+        assert numerics("mine") != before[0]
+        assert numerics("ddpm_digits") == before[1]
 
 
 class TestResidualsAndScores:
