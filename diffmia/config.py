@@ -228,8 +228,9 @@ class Config(Spec):
         if spec.condition is not None and of.condition is None:
             return "tells a text, for targets that are told one"
         known = self.datasets[self.split_of(target).dataset].known_in(self.datasets)
-        if spec.needs is not None and spec.needs not in known:
-            return f"needs {spec.needs} of the samples and has none"
+        needs = "captions" if spec.condition == CAPTION else spec.needs
+        if needs is not None and needs not in known:
+            return f"needs {needs} of the samples and has none"
         return spec.lacks(of, self._auxiliary(target))
 
     def attack(self, attack: str, target: str) -> AttackSpec:
@@ -393,10 +394,10 @@ def _check_run(config: Config) -> None:
                 f"{', '.join(config.done_on(id_, config.attacks))}"
             )
         known = config.datasets[config.split_of(id_).dataset].known_in(config.datasets)
-        if CAPTION in _told(config, id_) and "captions" not in known:
+        if config.targets[id_].condition == CAPTION and "captions" not in known:
             raise DiffmiaError(
                 f"config: target '{id_}' is told captions, and dataset '{config.split_of(id_).dataset}' has none; set "
-                f"targets.{id_}.condition to none or to a captioner's id, and run no attack with condition: caption"
+                f"targets.{id_}.condition to none or to a captioner's id"
             )
     for target, attack in config.pairs:
         if reason := config.refusal(attack, target):
@@ -423,11 +424,6 @@ def _check_studies(config: Config) -> None:
         for t in studies.jacobian_timesteps if studies.jacobian_samples else ():
             if reason := beyond_the_last(target, t):
                 raise DiffmiaError(f"{where}.jacobian_timesteps has {t}: {reason}")
-
-
-def _told(config: Config, target: str) -> set[str | None]:
-    """Conditions under which the run's attacks ask a target."""
-    return {spec.condition for spec, _ in config.run_attacks(target).values() if spec.access != "blind"}
 
 
 def _known(where: str, id_: str, known: Iterable[str]) -> None:

@@ -696,6 +696,10 @@ def test_captions_are_asked_for_where_there_are_some():
         load_config(raw)
     raw["targets"]["mine"]["condition"] = "blip"
     assert load_config(raw).left_out == {("mine", "blind_captions"): "needs captions of the samples and has none"}
+    raw["attacks"]["naive_told"] = raw["attacks"]["naive"] | {"reading_of": "naive", "condition": "caption"}
+    config = load_config(raw)  # defined and not selected: the pass must not ask under captions that are not there
+    assert config.lack("mine", "naive_told") == "needs captions of the samples and has none"
+    assert jobs.conditions_of(config, "residuals", "mine") == ["blip"]
     raw["datasets"]["captions"] = {"source": "digits", "captions": True}
     raw["datasets"]["both"] = {"source": "joined", "parts": ["digits", "captions"]}
     for dataset in ("captions", "both"):  # that some samples have none is told where one is asked about
