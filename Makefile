@@ -31,6 +31,7 @@ benchmark: $(VENV)/installed
 	$(BIN)/python tests/benchmarks/residual_pass.py
 	$(BIN)/python tests/benchmarks/gradient_norms.py
 	$(BIN)/python tests/benchmarks/training.py
+	$(BIN)/python -m tests.benchmarks.text_to_image
 	$(BIN)/python tests/benchmarks/linear_cost.py
 	$(BIN)/python tests/benchmarks/dag.py
 
