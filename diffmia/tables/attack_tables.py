@@ -29,14 +29,15 @@ def table2(inputs: TableInputs) -> Table:
 
 
 def table3(inputs: TableInputs) -> Table:
-    """ASR, AUC and TPR at 1 % and 0.1 % FPR on text-to-image models (OMS Table 3)."""
+    """ASR, AUC and TPR at 1 % and 0.1 % FPR on text-to-image models (OMS Table 3), at other timesteps too."""
     config = inputs.config
     title = "ASR, AUC and TPR at low FPR of each attack on text-to-image models, without and with one more step (OMS)"
     metrics, targets = ["asr", "auc", "tpr_at_1_fpr", "tpr_at_0.1_fpr"], _of_kind(config, "ldm")
     remarks = [
         "The paper does not say at which timesteps it asks these models; here those of its DDPMs serve, an inference."
     ]
-    return attack_grid(inputs, "table3", title, _untaught(config), metrics, targets, remarks=remarks if targets else [])
+    attacks = [id_ for of in _untaught(config) for id_ in (of, *_at_other_timesteps(config, of))]
+    return attack_grid(inputs, "table3", title, attacks, metrics, targets, remarks=remarks if targets else [])
 
 
 def table4(inputs: TableInputs) -> Table:
@@ -113,6 +114,14 @@ def _untaught(config: Config) -> list[str]:
         for id_, spec in specs.items()
         if spec.reading_of is None and (spec.access, spec.supervision) == ("grey", "none")
     ]
+
+
+def _at_other_timesteps(config: Config, attack: str) -> list[str]:
+    """The run's readings of an attack that differ from it in the timestep alone."""
+    shown_apart = {"label", "reading_of", "targets", "t"}
+    same = config.attacks[attack].model_dump(exclude=shown_apart)
+    readings = [id_ for id_ in config.run.attacks if config.attacks[id_].reading_of == attack]
+    return [id_ for id_ in readings if config.attacks[id_].model_dump(exclude=shown_apart) == same]
 
 
 def _told_of_members(config: Config) -> list[str]:

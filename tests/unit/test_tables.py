@@ -46,7 +46,7 @@ def config(targets=("one",), attacks=("naive", "secmi", "secmi_xt"), seeds=(0,),
     gsa = {"family": "gsa", "reading_of": "gsa_concat"}
     raw = {
         "run": {"targets": list(targets), "attacks": list(attacks), "seeds": list(seeds)},
-        "datasets": {"digits": {"source": "digits"}},
+        "datasets": {"digits": {"source": "digits", "captions": True}},
         "splits": {"halves": {"dataset": "digits", "method": "random", "members": 250, "auxiliary": 500}},
         "targets": {
             **{"one": target, "two": target, "cifar": {**target, "published_as": {"oms": "ddpm_cifar10"}}},
@@ -208,6 +208,24 @@ def test_table3_has_text_to_image_models_and_what_they_are_told():
     ]
     assert any(note.startswith("“told” names the text") for note in table.notes)
     assert "an inference" in table.notes[-1]
+
+
+def test_table3_has_attacks_at_other_timesteps_beside_them():
+    late = {
+        "family": "residual",
+        "label": "NA (t = 500)",
+        "reading_of": "naive",
+        "start": "gaussian",
+        "t": 500,
+        "norm": 2,
+    }
+    chosen = config(targets=("ldm",), attacks=("naive", "secmi"))
+    attacks = {"naive_t500": late, "naive_l4": late | {"label": "NA (L4)", "norm": 4, "t": 100}}
+    run = chosen.run.model_dump() | {"attacks": ["naive", "secmi", *attacks]}
+    chosen = load_config(chosen.model_dump() | {"run": run, "attacks": chosen.model_dump()["attacks"] | attacks})
+    measured = [told(rows("ldm", id_, "auc", 60.0, 61.0), "caption") for id_ in ("naive", "secmi", *attacks)]
+    names = [row[0] for row in table3(inputs(chosen, *measured)).cells.to_numpy()][::3]
+    assert names == ["NA (told caption)", "NA (t = 500) (told caption)", "SecMI (told caption)"]
 
 
 def test_texts_sets_an_attack_under_each_text_side_by_side_and_beside_what_was_published():
