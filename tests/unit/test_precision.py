@@ -9,17 +9,20 @@ import torch
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
-from diffmia.inputs import Pixels
+from diffmia.inputs import Inputs, Pixels
+from diffmia.models.networks.latent import LatentDenoiser
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.passes.gate import in_precision
 from diffmia.passes.residuals import answer
 from diffmia.precision import InPrecision, autocast, tf32
 from diffmia.schedules import DiscreteSchedule
+from tests.unit.tiny_pipeline import tiny_pipeline
 
 CPU = torch.device("cpu")
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 1, 8, 8), dtype=np.uint8)
 IDS = np.arange(64)
 NAIVE = {"naive": (ResidualAttack(family="residual", label="NA", start="gaussian", t=350, norm=2), 350)}
+TOLD = {"naive": (NAIVE["naive"][0].model_copy(update={"condition": "caption"}), 350)}
 FLAGS = (torch.backends.cuda.matmul, torch.backends.cudnn)
 
 
@@ -107,3 +110,27 @@ def test_only_half_precisions_are_cast():
     for precision, dtype in (("float32", torch.float32), ("tf32", torch.float32), ("bfloat16", torch.bfloat16)):
         with autocast(precision, CPU):
             assert (one @ one).dtype == dtype
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_a_text_to_image_model_is_asked_in_it_about_latents_and_told_texts(precision, prediction):
+    """Its answers, and the noise that its velocity implies, are float32 and rank samples as in float32."""
+    schedule = DiscreteSchedule.from_spec(ScheduleSpec(kind="scaled_linear", beta_start=0.00085, beta_end=0.012))
+    model = LatentDenoiser(tiny_pipeline().unet, schedule, prediction).requires_grad_(False).eval()
+    latents, texts = (
+        torch.randn(64, *shape, generator=torch.Generator().manual_seed(0)) for shape in ((4, 8, 8), (12, 16))
+    )
+
+    class Given(Inputs):
+        def x0(self, ids):
+            return latents[ids]
+
+        def told(self, condition, ids):
+            return texts[ids]
+
+    fast, rho = in_precision(model, precision, answer, TOLD, Given(), IDS, 20, 3, CPU)
+    assert 0.999 <= rho <= 1
+    exact, coarse = (one.predict_noise(latents, 350, texts) for one in (model, fast))
+    assert coarse.dtype == torch.float32
+    assert 0 < (coarse - exact).abs().max() < 0.05
