@@ -74,7 +74,9 @@ class CocoVal2017(OfficialDataset):
         if not names:
             raise DiffmiaError(f"{members.where} lacks images of the layout val2017/000000000139.jpg")
         captions = _captions(self.members(texts))
-        return ImageStream(len(names), self.declared_shape(), [""], self._samples(members, names, captions))
+        absent = captions.keys() - {re.search(_IMAGE, name)["file"] for name in names}
+        samples, facts = self._samples(members, names, captions), {"captions_without_image": len(absent)}
+        return ImageStream(len(names), self.declared_shape(), [""], samples, facts)
 
     def _samples(self, members: Members, names: list[str], captions: dict[str, str]) -> Iterator[Sample]:
         for name, content in zip(names, members.read(names), strict=True):

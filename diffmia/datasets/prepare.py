@@ -71,7 +71,8 @@ def prepare_dataset(
     manifest_path : path
         `.json`: n, shape, label_names, facts of the stream, where the data comes from, and `dataset_hash`, the SHA-256
         of shape, pixels, labels, groups and captions. The same data gives the same bytes, on any machine. `converted`
-        counts images by mode that were neither RGB nor grey, such as CMYK.
+        counts images by mode that were neither RGB nor grey, such as CMYK; `without_caption` those without one, where
+        others have one.
 
     Raises
     ------
@@ -91,6 +92,7 @@ def prepare_dataset(
                     "shape": list(stream.shape),
                     "label_names": stream.label_names,
                     "converted": _converted(about_samples["file"]),
+                    **_without_caption(about_samples["caption"]),
                     **stream.facts,
                 }
                 about_files = [{key: asdict(file)[key] for key in ("name", "bytes", "sha256", "url")} for file in files]
@@ -148,6 +150,12 @@ def _converted(files: list[ImageFile | None]) -> dict[str, int]:
     """How many images were of each mode that is brought to another."""
     modes = Counter(file.mode for file in files if file is not None)
     return {mode: count for mode, count in sorted(modes.items()) if mode not in PLAIN_MODES}
+
+
+def _without_caption(captions: list[str | None]) -> dict[str, int]:
+    """How many images have none, or a blank one; nothing where none has any."""
+    lacking = sum(caption is None or not caption.strip() for caption in captions)
+    return {"without_caption": lacking} if lacking < len(captions) else {}
 
 
 def prepared_hash(images_path: str | Path, samples_path: str | Path) -> str:

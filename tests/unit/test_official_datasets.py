@@ -242,6 +242,14 @@ class TestCoco:
         assert samples["caption"].tolist()[:2] == ["a giraffe", "a room"]
         assert samples["caption"].isna().tolist() == [False, False, True]
         assert len(manifest["files"]) == (4 if unpacked else 2)
+        assert (manifest["without_caption"], manifest["captions_without_image"]) == (1, 0)
+
+    def test_captions_whose_image_is_not_there_are_counted(self, tmp_path):
+        place = self.place(tmp_path, unpacked=True)
+        (tmp_path / "root" / "val2017" / "000000000139.jpg").unlink()
+        _, samples, manifest = prepare(CocoVal2017(source="coco_val2017", size=16, **place), tmp_path)
+        assert len(samples) == 2
+        assert manifest["captions_without_image"] == 1
 
     def test_another_caption_is_another_dataset(self, tmp_path):
         hashes = set()
