@@ -220,7 +220,7 @@ def test_a_text_to_image_pipeline_that_lacks_a_file_is_one_sentence(text_to_imag
 
 STABLE_DIFFUSION = {
     "sd15": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "CreativeML OpenRAIL-M", "4265 MB"),
-    "sd21": ("stabilityai/stable-diffusion-2-1-base", "CreativeML Open RAIL++-M", "not known"),
+    "sd21": ("stabilityai/stable-diffusion-2-1-base", "CreativeML Open RAIL++-M", "5160 MB"),
 }
 
 
