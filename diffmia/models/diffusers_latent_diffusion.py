@@ -57,6 +57,12 @@ class DiffusersLatentDiffusion(LatentTarget, PipelineTarget):
                 f"{self.place}/tokenizer has {words} tokens and its text_encoder embeds {known}; give the tokenizer "
                 "that the text encoder was trained with"
             )
+        length, room = text_encoder.tokenizer.model_max_length, text_encoder.model.config.max_position_embeddings
+        if length > room:
+            raise DiffmiaError(
+                f"{self.place}/tokenizer makes texts of {length} tokens (model_max_length) and its text_encoder takes "
+                f"{room} (max_position_embeddings); set the first to the second in tokenizer_config.json"
+            )
 
     def _check(self, configs: dict[str, dict], image_shape: tuple[int, int, int]) -> None:
         unet, vae, text = configs[UNET], configs[VAE], configs[TEXT]
@@ -86,6 +92,9 @@ class DiffusersLatentDiffusion(LatentTarget, PipelineTarget):
                 f"the autoencoder of {self.place} takes images of {vae.get('in_channels')} channels, and the split's "
                 f"have {channels}; prepare the dataset in the model's"
             )
+        for name, config in ((UNET, unet), (VAE, vae)):
+            if not config.get("block_out_channels"):
+                raise DiffmiaError(f"{self.place}/{name} has no block_out_channels; give a file that diffusers wrote")
         factor, halvings = 2 ** (len(vae["block_out_channels"]) - 1), len(unet["block_out_channels"]) - 1
         if height % (multiple := factor * 2**halvings) or width % multiple:
             raise DiffmiaError(

@@ -37,7 +37,7 @@ class PipelineTarget(HostedModel, ImportedTarget):
 
     def copy(self, files: dict[str, Path], image_shape: tuple[int, int, int], folder: Path) -> None:
         """See `ImportedTarget.copy`."""
-        configs = {name: json.loads(path.read_text()) for name, path in files.items() if name in self.files.configs}
+        configs = {name: self._config(name, path) for name, path in files.items() if name in self.files.configs}
         self._check_schedule(configs[SCHEDULER])
         self._check(configs, image_shape)
         for name, path in files.items():
@@ -48,6 +48,15 @@ class PipelineTarget(HostedModel, ImportedTarget):
     @abstractmethod
     def _check(self, configs: dict[str, dict], image_shape: tuple[int, int, int]) -> None:
         """Refuse a pipeline whose parts do not fit each other or the images; `configs` are its JSON files by name."""
+
+    def _config(self, name: str, path: Path) -> dict:
+        try:
+            found = json.loads(path.read_text())
+        except ValueError as error:  # no text, or no JSON
+            raise DiffmiaError(f"{self.place}/{name} is no JSON file: {error}") from error
+        if not isinstance(found, dict):
+            raise DiffmiaError(f"{self.place}/{name} is no JSON object but {found!r:.40}")
+        return found
 
     def _check_schedule(self, found: dict) -> None:
         if (kind := found.get("prediction_type", "epsilon")) not in self.predictions:

@@ -111,6 +111,39 @@ def test_a_folder_that_lacks_a_file_is_refused(elsewhere, file, said):
         take_in(elsewhere)
 
 
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("unet/config.json", "{", r"elsewhere/unet/config\.json is no JSON file: "),
+        ("vae/config.json", "[1, 2]", r"elsewhere/vae/config\.json is no JSON object but \[1, 2\]"),
+    ],
+)
+def test_a_damaged_configuration_is_named(elsewhere, file, content, said):
+    tiny_pipeline().save_pretrained(elsewhere)
+    (elsewhere / file).write_text(content)
+    with pytest.raises(DiffmiaError, match=said):
+        take_in(elsewhere)
+
+
+def test_without_its_blocks_a_configuration_is_named(elsewhere):
+    tiny_pipeline().save_pretrained(elsewhere)
+    config = json.loads((elsewhere / "unet/config.json").read_text())
+    del config["block_out_channels"]
+    (elsewhere / "unet/config.json").write_text(json.dumps(config))
+    with pytest.raises(DiffmiaError, match=r"unet/config\.json has no block_out_channels"):
+        take_in(elsewhere)
+
+
+def test_a_tokenizer_that_knows_no_length_is_refused(elsewhere):
+    """The library then takes any length, and padding to it would fill the memory."""
+    tiny_pipeline().save_pretrained(elsewhere)
+    config = json.loads((elsewhere / "tokenizer/tokenizer_config.json").read_text())
+    del config["model_max_length"]
+    (elsewhere / "tokenizer/tokenizer_config.json").write_text(json.dumps(config))
+    with pytest.raises(DiffmiaError, match=r"makes texts of 10+\d* tokens \(model_max_length\) .* takes 12"):
+        take_in(elsewhere)
+
+
 def test_another_pipeline_is_refused(elsewhere):
     tiny_pipeline().save_pretrained(elsewhere)
     index = json.loads((elsewhere / "model_index.json").read_text())
