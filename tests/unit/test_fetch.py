@@ -90,7 +90,7 @@ def files_sent(server):
 
 CONFIG = {
     "run": {"targets": ["mine"], "attacks": ["naive"]},
-    "datasets": {"digits": {"source": "digits"}},
+    "datasets": {"digits": {"source": "digits", "captions": True}},
     "splits": {"digits": {"dataset": "digits", "method": "random", "members": 10}},
     "targets": {"mine": {"family": "diffusers_ddpm", "split": "digits", "repo": REPO, "revision": REVISION}},
     "attacks": {"naive": {"family": "residual", "label": "NA", "start": "gaussian", "t": 350, "norm": 2}},
