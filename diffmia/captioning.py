@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from diffmia.captioners.base import CaptionerSpec
-from diffmia.captions import write_captions
+from diffmia.captions import read_captions, write_captions
 from diffmia.errors import DiffmiaError
 from diffmia.images import open_images
 from diffmia.progress import Progress
@@ -21,8 +21,10 @@ log = logging.getLogger(__name__)
 
 def caption_images(
     spec: CaptionerSpec, receipt: Path, images: Path, out: Path, meta: Path, device: torch.device
-) -> dict[str, int | str]:
+) -> dict[str, int | str | None]:
     """Write the captions of all images of a dataset; returns facts of them, which belong in `meta`.
+
+    A table with nothing beside it that says who wrote it is a person's, and is taken as it is.
 
     Parameters
     ----------
@@ -40,9 +42,12 @@ def caption_images(
     Raises
     ------
     DiffmiaError
-        If there is a table that a person wrote or changed, or the captioner's files are not what they were.
+        If there is a table that a person changed or that is not whole, or the captioner's files are not what they were.
     """
-    _refuse_to_replace_edits(out, meta)
+    if Path(out).exists():
+        if not Path(meta).exists():
+            return _facts(read_captions(out, len(open_images(images))), written=None)
+        _refuse_to_replace_edits(out, meta)
     torch.manual_seed(0)  # no captioner should draw anything; one that did would draw the same again
     describe = spec.load({file.name: Path(file.path) for file in files_of(receipt)}, device)
     pictures = open_images(images)
@@ -54,14 +59,16 @@ def caption_images(
     if silent := [sample for sample, caption in enumerate(captions) if not caption]:
         log.warning("%d captions are empty (first: sample %d); write them into %s", len(silent), silent[0], out)
     write_captions(out, captions)
-    return {"captions": len(captions), "different": len(set(captions)), "captions_sha256": SourceFile.of(out).sha256}
+    return _facts(captions, written=SourceFile.of(out).sha256)
+
+
+def _facts(captions: list[str], written: str | None) -> dict[str, int | str | None]:
+    """`written` is the hash of the table as a captioner wrote it, None of a person's."""
+    return {"captions": len(captions), "different": len(set(captions)), "captions_sha256": written}
 
 
 def _refuse_to_replace_edits(out: Path, meta: Path) -> None:
-    if not Path(out).exists():
-        return
-    written = json.loads(Path(meta).read_text())["captions_sha256"] if Path(meta).exists() else None
-    if SourceFile.of(out).sha256 != written:
+    if SourceFile.of(out).sha256 != json.loads(Path(meta).read_text())["captions_sha256"]:
         raise DiffmiaError(
             f"{out} is not as its captioner wrote it, and is kept: the next run goes on with it as it is; to have it "
             "written anew, remove it"

@@ -192,8 +192,20 @@ def test_captions_that_a_person_changed_are_kept(folder, images, tmp_path):
     with pytest.raises(DiffmiaError, match=r"captions.csv is not as its captioner wrote it, and is kept: .* remove it"):
         caption(captioner, images, tmp_path)
     assert read_captions(tmp_path / "captions.csv", len(images)) == edited
-    (tmp_path / "captions.meta.json").unlink()  # a table that was written by hand from the start
-    with pytest.raises(DiffmiaError, match="is not as its captioner wrote it"):
+
+
+def test_a_table_that_a_person_put_there_is_taken_as_it_is(folder, images, tmp_path):
+    captioner, table = spec(folder[0]), tmp_path / "captions.csv"
+    write_captions(table, ["by hand"] * 6)
+    with pytest.raises(DiffmiaError, match=r"captions\.csv has no row for sample 6"):
+        caption(captioner, images, tmp_path)
+    write_captions(table, ["by hand"] * 6 + ["too"])
+    before = table.read_bytes()
+    captions, facts = caption(captioner, images, tmp_path)
+    assert captions == ["by hand"] * 6 + ["too"]
+    assert facts == {"captions": 7, "different": 2, "captions_sha256": None}
+    assert table.read_bytes() == before
+    with pytest.raises(DiffmiaError, match="is not as its captioner wrote it, and is kept"):  # by another captioner
         caption(captioner, images, tmp_path)
 
 

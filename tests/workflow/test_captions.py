@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import numpy as np
@@ -18,7 +19,7 @@ TABLE = "results/captions/mine/tiny.csv"
 def test_captions_are_written_once_and_a_persons_are_kept(fresh):
     config = fresh.config
     config["datasets"]["mine"] = {"source": "folder", "root": "pictures"}
-    config["captioners"] = {"tiny": {"family": "blip", "folder": "blip", "beams": 1, "min_tokens": 4, "max_tokens": 8}}
+    config["captioners"] |= {"tiny": {"family": "blip", "folder": "blip", "beams": 1, "min_tokens": 4, "max_tokens": 8}}
     fresh.config = config
     (fresh.folder / "pictures").mkdir()
     for number, pixels in enumerate(np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)):
@@ -53,3 +54,11 @@ def test_captions_are_written_once_and_a_persons_are_kept(fresh):
     done = fresh.snakemake(TABLE)
     assert done.returncode == 0, done.stdout
     assert "by hand" not in (fresh.folder / TABLE).read_text()
+
+    (fresh.folder / TABLE).with_suffix(".meta.json").unlink()
+    (fresh.folder / TABLE).write_text(edited)  # a person's from the start, older than the images
+    os.utime(fresh.folder / TABLE, (0, 0))
+    done = fresh.snakemake(TABLE)
+    assert done.returncode == 0, done.stdout
+    assert (fresh.folder / TABLE).read_text() == edited
+    assert fresh.plan(TABLE) == {}
