@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from diffmia.config import Config
 from diffmia.job_status import JobStatus, read_statuses
-from diffmia.jobs import learned_from
+from diffmia.jobs import conditions_of, learned_from
 
 NOT_MADE = "not made"  # kind of what nobody tried to make, or made and removed
 
@@ -54,15 +54,37 @@ def _why(needed: Iterator[str], ended: dict[str, JobStatus]) -> tuple[str, str] 
 def _needs(config: Config, target: str, seed: int, attack: str) -> Iterator[str]:
     """Files that scores are made from, what is made first first; of those of several shards each."""
     spec = config.attacks[attack]
-    dataset = config.split_of(target).dataset
-    yield from (f"results/datasets/{dataset}/{file}" for file in ("source.json", "images.npy"))
+    yield from _of_dataset(config, config.split_of(target).dataset)
     yield f"results/splits/{config.targets[target].split}/seed{seed}.json"
     for asked in learned_from(config, target, attack) if spec.answers else ():
+        yield f"results/targets/{config.trained_as(asked)}/source.json"  # of one that was trained elsewhere
         yield f"results/targets/{config.trained_as(asked)}/seed{seed}/target.json"
+        yield from _asked_about(config, asked, seed, spec.answers)
         table, shards = f"results/{spec.answers}/{asked}/seed{seed}", config.targets[asked].shards
         yield from (f"{table}/{shard}of{shards}.parquet" for shard in range(shards if shards > 1 else 0))
         yield f"{table}.parquet"
     yield config.score_file(target, seed, attack)
+
+
+def _of_dataset(config: Config, dataset: str) -> Iterator[str]:
+    """Files of a dataset, after those of the datasets that it is made of."""
+    for part in config.datasets[dataset].made_of():
+        yield from _of_dataset(config, part)
+    yield from (f"results/datasets/{dataset}/{file}" for file in ("source.json", "images.npy"))
+
+
+def _asked_about(config: Config, target: str, seed: int, answers: str) -> Iterator[str]:
+    """Latents and embeddings that a pass asks a text-to-image target about, after captions that they are made from."""
+    spec, dataset = config.targets[target], config.split_of(target).dataset
+    if not spec.latent:
+        return
+    latents = f"results/latents/{config.trained_as(target)}/seed{seed}"
+    yield from (f"{latents}/{shard}of{spec.shards}.npy" for shard in range(spec.shards))
+    for condition in conditions_of(config, answers, target):
+        if condition in config.captioners:
+            yield f"results/captions/_source/{condition}.json"
+            yield f"results/captions/{dataset}/{condition}.csv"
+        yield f"results/embeddings/{target}/seed{seed}/{condition}.npy"
 
 
 def report_missing(config: Config) -> str:

@@ -86,6 +86,27 @@ def test_whatever_is_waited_for_is_named_at_its_seed(output):
     assert why(config) == {(seed, "gsa1"): ("timed out", "some_job x: not done") for seed in seeds}
 
 
+@pytest.mark.parametrize(
+    "output",
+    [
+        "results/datasets/coco_val2017_256/source.json",
+        "results/datasets/laion_coco/images.npy",
+        "results/targets/sd15_laion_coco/source.json",
+        "results/latents/sd15_laion_coco/seed0/3of4.npy",
+        "results/captions/_source/blip.json",
+        "results/captions/laion_coco/blip.csv",
+        "results/embeddings/sd15_laion_coco/seed0/blip.npy",
+    ],
+)
+def test_so_is_what_a_text_to_image_target_waits_for(output):
+    run = {"targets": ["sd15_laion_coco"], "attacks": ["naive"]}
+    targets = {"sd15_laion_coco": SHIPPED["targets"]["sd15_laion_coco"]}
+    attacks = {"naive": SHIPPED["attacks"]["naive"]}
+    ended("some_job x", output, "failed", "not done")
+    config = load_config(SHIPPED | {"run": run, "targets": targets, "attacks": attacks})
+    assert why(config) == {(0, "naive"): ("failed", "some_job x: not done")}
+
+
 def test_an_attack_on_shadows_waits_for_them_too():
     config = config_with(["gsa_shadow"], null_targets=1)
     ended("train_target null", f"results/targets/{NULL}/seed0/target.json", "failed", "the loss is nan")
