@@ -33,7 +33,8 @@ def embed_captions(
 
     `out` is float32 (K, L, D), a row for each different text in the order in which they first appear; `index` is int64
     (N,), the row of each sample of the dataset. Samples that are not in the split are told the empty prompt. Among the
-    facts `texts_hash` changes with any text of any sample. `captions` is a captioner's table, if the condition is one.
+    facts `text_hashes` has the SHA-256 of the text of each row. `captions` is a captioner's table, if the condition is
+    one.
 
     Raises
     ------
@@ -59,7 +60,7 @@ def embed_captions(
         **{key: description[key] for key in ("target_hash", "split_hash", "dataset_hash")},
         "condition": condition,
         "texts": len(different),
-        "texts_hash": hashlib.sha256(json.dumps(texts).encode()).hexdigest(),
+        "text_hashes": [hashlib.sha256(text.encode()).hexdigest() for text in different],
         "shape": shape,
         "device": device_name(device),
     }

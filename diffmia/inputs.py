@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -43,8 +44,6 @@ class Batch:
 class Inputs(ABC):
     """All samples of a dataset by their ids."""
 
-    texts: Mapping[str, str] = {}  # by condition, the hash of all texts that the model is told there
-
     @abstractmethod
     def x0(self, ids: np.ndarray) -> Tensor:
         """The samples of these ids, float32 (B, C, H, W)."""
@@ -52,6 +51,10 @@ class Inputs(ABC):
     @abstractmethod
     def told(self, condition: str, ids: np.ndarray) -> Tensor | None:
         """What the model is told about each, float32 (B, L, D), or None."""
+
+    def texts(self, condition: str, ids: np.ndarray) -> str | None:
+        """A hash of the texts that the model is told of these samples; None if it is told none."""
+        return None
 
     def batch(self, ids: np.ndarray, conditions: Iterable[str], device: torch.device) -> Batch:
         """The samples of these ids with what the model is told about them under each of the conditions."""
@@ -85,7 +88,8 @@ class Latents(Inputs):
         `.npy` files, float32 (n, C, H, W), which follow each other in the order of the samples.
     embeddings : sequence of path
         One `<condition>.npy` for each condition, float32 (K, L, D), a row for each different text. Beside it lie
-        `<condition>.index.npy`, int64 (N,), the row of each sample, and `<condition>.meta.json`.
+        `<condition>.index.npy`, int64 (N,), the row of each sample, and `<condition>.meta.json`, with a hash for each
+        row.
 
     Raises
     ------
@@ -96,7 +100,7 @@ class Latents(Inputs):
     def __init__(self, shards: Sequence[Path], embeddings: Sequence[Path]):
         self._shards = [np.load(path, mmap_mode="r", allow_pickle=False) for path in shards]
         self._starts = np.cumsum([0, *map(len, self._shards)])
-        self._told, self.texts = {}, {}
+        self._told, self._hashes = {}, {}
         for path in map(Path, embeddings):
             of_text, row = (
                 np.load(file, mmap_mode="r", allow_pickle=False) for file in (path, path.with_suffix(".index.npy"))
@@ -107,7 +111,7 @@ class Latents(Inputs):
                     "and run again"
                 )
             self._told[path.stem] = of_text, row
-            self.texts[path.stem] = json.loads(path.with_suffix(".meta.json").read_text())["texts_hash"]
+            self._hashes[path.stem] = json.loads(path.with_suffix(".meta.json").read_text())["text_hashes"]
 
     def x0(self, ids: np.ndarray) -> Tensor:
         """See `Inputs.x0`."""
@@ -119,3 +123,8 @@ class Latents(Inputs):
         """See `Inputs.told`."""
         of_text, row = self._told[condition]
         return torch.from_numpy(np.array(of_text[row[ids]]))
+
+    def texts(self, condition: str, ids: np.ndarray) -> str:
+        """See `Inputs.texts`."""
+        _, row = self._told[condition]
+        return hashlib.sha256("".join(self._hashes[condition][i] for i in row[ids]).encode()).hexdigest()

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -20,24 +19,25 @@ from diffmia.atomic import atomic_path
 from diffmia.probes import Question
 
 SECONDS = b"seconds"
+Texts = Callable[[str, np.ndarray], str | None]  # condition, sample ids -> hash, None where nothing is told
 
 
 class PieceStore:
     """Pieces below `folder` that belong to one `context`: the hashes of code, weights and data, and the noise seed.
 
-    `texts` are the hashes of what the model is told, by condition: a text that was edited costs the questions that are
-    asked under its condition, and no others.
+    `texts` hashes what the model is told of some samples under a condition: a text that was edited costs the questions
+    that are asked under its condition about its block of samples, and no others.
     """
 
-    def __init__(self, folder: Path, context: dict, texts: Mapping[str, str] = MappingProxyType({})):
+    def __init__(self, folder: Path, context: dict, texts: Texts = lambda condition, sample_ids: None):
         self.folder, self.context, self.texts = Path(folder), context, texts
 
     def path(self, question: Question, sample_ids: np.ndarray) -> Path:
         """Where the piece of a question and these samples is or would be."""
         samples = hashlib.sha256(sample_ids.tobytes()).hexdigest()
         key = {**self.context, "question": question.model_dump(mode="json"), "samples": samples}
-        if question.condition in self.texts:
-            key["texts"] = self.texts[question.condition]
+        if (texts := self.texts(question.condition, sample_ids)) is not None:
+            key["texts"] = texts
         name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
         return self.folder / name[:2] / f"{name}.parquet"
 

@@ -1,6 +1,5 @@
 """What a target is asked about: pixels, or latents and what it is told; and passes that tell it."""
 
-import itertools
 import json
 
 import numpy as np
@@ -27,7 +26,8 @@ CONDITIONS = ("none", "caption")
 def write_texts(folder, condition, texts, row):
     np.save(folder / f"{condition}.npy", texts)
     np.save(folder / f"{condition}.index.npy", row)
-    (folder / f"{condition}.meta.json").write_text(json.dumps({"texts_hash": f"hash of {condition}"}))
+    hashes = [f"{condition} {number}" for number in range(len(texts))]
+    (folder / f"{condition}.meta.json").write_text(json.dumps({"text_hashes": hashes}))
     return folder / f"{condition}.npy"
 
 
@@ -167,10 +167,22 @@ def test_batch_size_changes_no_number(inputs):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5)
 
 
-def test_an_edited_text_costs_the_questions_under_its_condition(tmp_path):
-    before = PieceStore(tmp_path, {}, {"none": "a", "blip": "b"})
-    after = PieceStore(tmp_path, {}, {"none": "a", "blip": "edited", "caption": "c"})
-    none, blip = Probe(start="gaussian", t=1), Probe(start="gaussian", t=1, condition="blip")
-    assert before.path(none, IDS) == after.path(none, IDS)
-    assert before.path(blip, IDS) != after.path(blip, IDS)
-    assert len({of.path(probe, IDS) for of, probe in itertools.product((before, after), (none, blip))}) == 3
+def test_an_edited_text_costs_the_questions_under_its_condition_about_its_block(tmp_path, arrays):
+    inputs, (_, _, rows) = latents_of(tmp_path, arrays, 1), arrays
+    none, caption = Probe(start="gaussian", t=1), Probe(start="gaussian", t=1, condition="caption")
+    blocks = np.arange(5), np.arange(5, 10)
+
+    def pieces():
+        store = PieceStore(tmp_path, {}, latents_of(tmp_path, arrays, 1).texts)
+        return {
+            (probe.name, i): store.path(probe, block) for probe in (none, caption) for i, block in enumerate(blocks)
+        }
+
+    before = pieces()
+    assert len(set(before.values())) == 4
+    assert pieces() == before
+    rows["caption"][7] = (rows["caption"][7] + 1) % 4  # another text of one sample
+    after = pieces()
+    assert {key for key in before if before[key] != after[key]} == {(caption.name, 1)}
+    assert inputs.texts("none", blocks[0]) == inputs.texts("none", blocks[1])
+    assert Pixels(np.zeros((1, 1, 2, 2), np.uint8)).texts("none", np.array([0])) is None

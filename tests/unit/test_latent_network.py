@@ -149,3 +149,16 @@ def test_a_pickle_is_not_read(tmp_path):
     path.unlink()
     with pytest.raises(DiffmiaError, match="vae cannot be read as AutoencoderKL in safetensors"):
         load_image_encoder(folder)
+
+
+def test_a_damaged_tokenizer_is_one_sentence(tmp_path, capfd):
+    folder = saved(tmp_path)
+    capfd.readouterr()
+    load_text_encoder(folder)
+    assert capfd.readouterr().err == ""  # no progress bar of the library's
+    for file in (folder / "tokenizer").iterdir():
+        file.write_text("{")
+    with pytest.raises(
+        DiffmiaError, match=r"cannot read .*tokenizer_config\.json as CLIPTokenizer of transformers: \S"
+    ):
+        load_text_encoder(folder)

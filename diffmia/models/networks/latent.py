@@ -19,6 +19,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.models.schedule import ScheduleSpec
+from diffmia.pretrained import load_part, quiet
 from diffmia.schedules import Schedule
 
 EPSILON, VELOCITY = "epsilon", "v_prediction"
@@ -120,8 +121,9 @@ def save_pipeline(denoiser: TokenDenoiser, schedule: ScheduleSpec, folder: Path)
         "tokenizer": denoiser.text_encoder.tokenizer,
         "scheduler": scheduler,
     }
-    for name, part in parts.items():
-        part.save_pretrained(Path(folder) / name)
+    with quiet():
+        for name, part in parts.items():
+            part.save_pretrained(Path(folder) / name)
     index = {name: [type(part).__module__.partition(".")[0], type(part).__name__] for name, part in parts.items()}
     index |= {"vae": ["diffusers", AutoencoderKL.__name__]} | NO_OTHER_PARTS
     index |= {"_class_name": "StableDiffusionPipeline", "_diffusers_version": diffusers.__version__}
@@ -149,7 +151,7 @@ def load_image_encoder(folder: Path) -> ImageEncoder:
 def load_text_encoder(folder: Path) -> TextEncoder:
     """The encoder of texts of a pipeline's folder; see `load_denoiser`."""
     model = _component(CLIPTextModel, folder, "text_encoder", dtype=torch.float32)
-    return TextEncoder(model, CLIPTokenizer.from_pretrained(Path(folder) / "tokenizer", local_files_only=True))
+    return TextEncoder(model, load_part(CLIPTokenizer, Path(folder) / "tokenizer" / "tokenizer_config.json"))
 
 
 def prediction_type(scheduler: dict) -> str:
@@ -160,7 +162,8 @@ def prediction_type(scheduler: dict) -> str:
 def _component(kind: type, folder: Path, name: str, **settings: Any) -> Any:
     """A part of a pipeline, whole: the libraries would give weights that a file lacks random values."""
     try:
-        model, found = kind.from_pretrained(Path(folder) / name, **_READ, **settings)
+        with quiet():
+            model, found = kind.from_pretrained(Path(folder) / name, **_READ, **settings)
     except Exception as error:  # what the libraries say of a file that is absent, damaged or another model's
         said = next(iter(str(error).splitlines()), type(error).__name__)
         raise DiffmiaError(f"{folder}/{name} cannot be read as {kind.__name__} in safetensors: {said}") from error
