@@ -14,8 +14,11 @@ from diffmia.config import load_config
 
 REPOSITORY = Path(__file__).parents[2]
 
-TRAINING_CODE = ("diffmia.training", "diffmia.models.ddpm_unet", "diffmia.models.uvit")
-TRAINING_PINNED = (1, "49ec5f3c6163b52f")
+TRAINING_CODE = (
+    *("diffmia.training", "diffmia.latent_training_data"),
+    *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
+)
+TRAINING_PINNED = (1, "6d8a581cc5e25deb")
 
 PACKAGE = {
     "__init__": "",
