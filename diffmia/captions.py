@@ -10,8 +10,9 @@ import pandas as pd
 
 from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
+from diffmia.probes import UNCONDITIONAL
 
-NONE = "none"  # condition: the empty prompt
+NONE = UNCONDITIONAL  # condition: the empty prompt
 CAPTION = "caption"  # condition: the dataset's own caption; any other condition is the id of a captioner
 COLUMNS = ("sample_id", "caption")
 
