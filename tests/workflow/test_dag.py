@@ -41,6 +41,13 @@ WHOLE["extended"] |= {  # five variants, three of them with splits of their own,
     "plot_figure": 30,
     "transfer_thresholds": 2,  # of each target, between its seeds
 }
+# and a text-to-image target of another dataset, with a null target, and before training, each told captions and none;
+# the last has the autoencoder of the first. 5 attacks that learn on two of them, and 3 blind baselines
+LDM = {"build_split": 1, "find_duplicates": 1, "train_target": 2, "encode_latents": 2, "embed_captions": 3 * 2}
+LDM |= {"ask_target": 3 + 2, "score_attacks": 3, "learn_attack": 2 * 5, "score_blind": 3, "evaluate_scores": 3}
+LDM = {rule: 3 * count for rule, count in LDM.items()}
+LDM |= {"download_dataset": 1, "prepare_dataset": 1, "plot_figure": 5, "transfer_thresholds": 1}
+WHOLE["extended"] |= {rule: WHOLE["extended"].get(rule, 0) + count for rule, count in LDM.items()}
 WHOLE["cifar10_mini"] = ONCE | {rule: 3 for rule in ("build_split", "find_duplicates", "train_target")}
 WHOLE["cifar10_mini"] |= {  # at four epochs and at the last; the first is the null control
     "ask_target": 3 * (5 + 1),
@@ -71,6 +78,7 @@ def test_every_platform_takes_every_preset(shipped, platform, preset):
 
 # what makes each of them large; the rest follows from it
 PAPERS = {
+    "text_to_image": {"fetch_captioner": 1, "caption_images": 2, "encode_latents": 2 * 4, "embed_captions": 3 + 1},
     "cifar10": {"train_target": 1, "ask_shard": 4 * 8, "learn_attack": 6, "plot_figure": 15},
     "pia_paper": {"train_target": 2 * 3, "transfer_thresholds": 3, "plot_figure": 16},
     "paper": {"download_dataset": 4, "train_target": 4, "fetch_target": 1, "import_target": 1, "plot_figure": 37},
@@ -79,7 +87,9 @@ PAPERS = {
 
 @pytest.mark.parametrize("preset", PAPERS)
 def test_the_papers_are_planned_at_their_size(shipped, preset):
-    (shipped.folder / "data/lsun/cat").mkdir(parents=True, exist_ok=True)  # what nobody can download
+    for folder in ("lsun/cat", "laion"):  # what nobody can download
+        (shipped.folder / "data" / folder).mkdir(parents=True, exist_ok=True)
+    (shipped.folder / "data/laion/manifest.csv").touch()
     (shipped.folder / "cifar10_uvit_small.pth").touch()
     plan = shipped.plan("--profile", "profiles/slurm", "--workflow-profile", f"profiles/{preset}")
     assert PAPERS[preset].items() <= plan.items()
