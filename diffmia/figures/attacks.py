@@ -18,6 +18,10 @@ _COLOURS = {
     "secmi_nns": "#882255",
     "gsa_concat": "#000000",
     "gsa_shadow": "#E0B000",
+    "blind_statistics": "#88CCEE",
+    "blind_cnn": "#DDCC77",
+    "blind_captions": "#332288",
+    "blind_files": "#999933",
 }
 _OTHER_COLOURS = ("#332288", "#88CCEE", "#999933", "#DDCC77", "#661100")
 
