@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from diffmia.blind.cross_validation import FitPredict
+
 
 class BlindAttack(AttackSpec):
     """Members told from non-members without a model, by classifiers fitted to other folds of both.
@@ -54,26 +56,16 @@ class BlindAttack(AttackSpec):
         return {"base": 0}
 
     @abstractmethod
-    def score(
-        self,
-        images: np.ndarray,
-        samples: pd.DataFrame,
-        member: np.ndarray,
-        classes: np.ndarray | None,
-        groups: np.ndarray | None,
-        seed: int,
-        device: torch.device | None,
-    ) -> np.ndarray:
-        """Log-odds (N,) of not being a member, of images uint8 (N, C, H, W) and their rows of samples.parquet.
+    def learner(self, images: np.ndarray, samples: pd.DataFrame, device: torch.device | None) -> FitPredict:
+        """What is fitted to the training rows of a fold and scores the others, whose membership it is not given.
 
-        Membership (N,) is that of the samples in other folds, over which the members of each of `classes` (N,) are
-        spread evenly if the split fixed their number; or, if it drew whole groups, those of `groups` (N,), none of
-        which is cut. `device` is None if `gpu` is 0.
+        Rows are those of images uint8 (N, C, H, W) and of their lines of samples.parquet. `device` is None if `gpu` is
+        0.
 
         Raises
         ------
         NotApplicable
-            If there are too few samples for the folds, or none of them has what the baseline reads.
+            If no sample has what the baseline reads.
         """
 
 
@@ -82,20 +74,12 @@ class BlindStatistics(BlindAttack):
 
     family: Literal["blind_statistics"]
 
-    def score(
-        self,
-        images: np.ndarray,
-        samples: pd.DataFrame,
-        member: np.ndarray,
-        classes: np.ndarray | None,
-        groups: np.ndarray | None,
-        seed: int,
-        device: torch.device | None,
-    ) -> np.ndarray:
-        """See `BlindAttack.score`."""
-        from diffmia.blind.statistics import statistics_scores
+    def learner(self, images: np.ndarray, samples: pd.DataFrame, device: torch.device | None) -> FitPredict:
+        """See `BlindAttack.learner`."""
+        from diffmia.blind.statistics import image_statistics
+        from diffmia.blind.table import logistic_regression
 
-        return statistics_scores(images, member, self.folds, seed, classes, groups)
+        return logistic_regression(image_statistics(images))
 
 
 class BlindCNN(BlindAttack):
@@ -109,31 +93,17 @@ class BlindCNN(BlindAttack):
     learning_rate: float = Field(3e-3, gt=0, description="Learning rate at the start, which falls to 0 by a cosine")
     weight_decay: NonNegativeFloat = Field(0.01, description="Weight decay")
 
-    def score(
-        self,
-        images: np.ndarray,
-        samples: pd.DataFrame,
-        member: np.ndarray,
-        classes: np.ndarray | None,
-        groups: np.ndarray | None,
-        seed: int,
-        device: torch.device,
-    ) -> np.ndarray:
-        """See `BlindAttack.score`."""
-        from diffmia.blind.cnn import cnn_scores
+    def learner(self, images: np.ndarray, samples: pd.DataFrame, device: torch.device | None) -> FitPredict:
+        """See `BlindAttack.learner`."""
+        from diffmia.blind.cnn import network
 
-        return cnn_scores(
+        return network(
             images,
-            member,
-            self.folds,
-            seed,
             epochs=self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             device=device,
-            classes=classes,
-            groups=groups,
         )
 
 
@@ -144,23 +114,14 @@ class BlindCaptions(BlindAttack):
 
     family: Literal["blind_captions"]
 
-    def score(
-        self,
-        images: np.ndarray,
-        samples: pd.DataFrame,
-        member: np.ndarray,
-        classes: np.ndarray | None,
-        groups: np.ndarray | None,
-        seed: int,
-        device: torch.device | None,
-    ) -> np.ndarray:
-        """See `BlindAttack.score`."""
-        from diffmia.blind.captions import captions_scores
+    def learner(self, images: np.ndarray, samples: pd.DataFrame, device: torch.device | None) -> FitPredict:
+        """See `BlindAttack.learner`."""
+        from diffmia.blind.captions import caption_regression
 
         captions = samples["caption"]
         if captions.isna().all():
             raise NotApplicable(f"none of the {len(captions)} samples has a caption")
-        return captions_scores(captions.fillna("").tolist(), member, self.folds, seed, classes, groups)
+        return caption_regression(captions.fillna("").tolist())
 
 
 class BlindFiles(BlindAttack):
@@ -170,23 +131,14 @@ class BlindFiles(BlindAttack):
 
     family: Literal["blind_files"]
 
-    def score(
-        self,
-        images: np.ndarray,
-        samples: pd.DataFrame,
-        member: np.ndarray,
-        classes: np.ndarray | None,
-        groups: np.ndarray | None,
-        seed: int,
-        device: torch.device | None,
-    ) -> np.ndarray:
-        """See `BlindAttack.score`."""
+    def learner(self, images: np.ndarray, samples: pd.DataFrame, device: torch.device | None) -> FitPredict:
+        """See `BlindAttack.learner`."""
         from diffmia.blind.files import COLUMNS, file_statistics
-        from diffmia.blind.table import table_scores
+        from diffmia.blind.table import logistic_regression
 
         if samples[list(COLUMNS)].isna().any(axis="columns").all():
             raise NotApplicable(f"none of the {len(samples)} samples came in a file of its own")
-        return table_scores(file_statistics(samples), member, self.folds, seed, classes, groups)
+        return logistic_regression(file_statistics(samples))
 
 
 class BlindCLIP(BlindAttack):
@@ -203,19 +155,9 @@ class BlindCLIP(BlindAttack):
         """See `BlindAttack.inputs`."""
         return [f"{self.folder}/{name}" for name in ("config.json", "preprocessor_config.json", "model.safetensors")]
 
-    def score(
-        self,
-        images: np.ndarray,
-        samples: pd.DataFrame,
-        member: np.ndarray,
-        classes: np.ndarray | None,
-        groups: np.ndarray | None,
-        seed: int,
-        device: torch.device,
-    ) -> np.ndarray:
-        """See `BlindAttack.score`."""
+    def learner(self, images: np.ndarray, samples: pd.DataFrame, device: torch.device | None) -> FitPredict:
+        """See `BlindAttack.learner`."""
         from diffmia.blind.clip import image_embeddings
-        from diffmia.blind.table import table_scores
+        from diffmia.blind.table import logistic_regression
 
-        embeddings = image_embeddings(Path(self.folder), images, device)
-        return table_scores(embeddings, member, self.folds, seed, classes, groups)
+        return logistic_regression(image_embeddings(Path(self.folder), images, device))

@@ -14,40 +14,14 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from diffmia.blind.cross_validation import out_of_fold
+from diffmia.blind.cross_validation import FitPredict
 
 STATISTICS = ("characters", "words", "mean_word_length", "capitals", "digits", "punctuation")
 WORD = r"(?u)\b\w+\b"  # words of one letter too; scikit-learn's own pattern leaves them out
 
 
-def captions_scores(
-    captions: list[str],
-    member: np.ndarray,
-    folds: int,
-    seed: int,
-    classes: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """Score every sample by its caption; lower = member.
-
-    Parameters
-    ----------
-    captions : list of str (N,)
-        "" where a sample has none.
-    member : bool array (N,)
-    folds, seed, classes, groups
-        See `out_of_fold`.
-
-    Returns
-    -------
-    float64 array (N,)
-        Standardised log-odds of not being a member, from a model that saw neither the sample nor its membership.
-
-    Raises
-    ------
-    DiffmiaError
-        If a class has fewer samples, or groups, than there are folds.
-    """
+def caption_regression(captions: list[str]) -> FitPredict:
+    """Judges rows by their captions, N texts, "" where a sample has none."""
     statistics, texts = caption_statistics(captions), np.array(captions, dtype=object)
 
     def fit_predict(train: np.ndarray, labels: np.ndarray, judged: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -60,7 +34,7 @@ def captions_scores(
         model = LogisticRegression(max_iter=1000).fit(features(train), ~labels)
         return model.decision_function(features(judged))
 
-    return out_of_fold(fit_predict, member, folds, seed, classes, groups)
+    return fit_predict
 
 
 def words_of(texts: np.ndarray) -> CountVectorizer | None:

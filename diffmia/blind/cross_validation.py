@@ -21,6 +21,7 @@ Ranks do as well, and tie a sample of each fold with one of every other.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -28,6 +29,9 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from diffmia.failures import NotApplicable
+from diffmia.progress import Progress
+
+log = logging.getLogger(__name__)
 
 # training rows (n,), their membership bool (n,), judged rows (m,), the fold's generator -> log-odds (m,), low = member
 FitPredict = Callable[[np.ndarray, np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
@@ -69,11 +73,12 @@ def out_of_fold(
     """
     labels = np.asarray(labels, dtype=bool)
     fold_of = fold_numbers(labels, folds, seed, classes, groups)
-    scores = np.full(len(labels), np.nan)
+    scores, progress = np.full(len(labels), np.nan), Progress(log, "folds", folds)
     for fold in range(folds):
         train, judged = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
         generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1, fold)))
         scores[judged] = _standardised(fit_predict(train, labels[train], judged, generator))
+        progress.update(fold + 1)
     return scores
 
 

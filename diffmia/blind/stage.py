@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from diffmia.attacks.blind import BlindAttack
+from diffmia.blind.cross_validation import out_of_fold
 from diffmia.device import device_name
 from diffmia.finite import check_finite
 from diffmia.images import open_images
@@ -49,7 +50,8 @@ def score_blindly(
     about = pd.read_parquet(samples).set_index("sample_id").loc[ids]
     classes, groups = _classes_drawn(manifest, about), _groups_drawn(manifest, about)
     start = time.perf_counter()
-    scores = spec.score(open_images(images)[ids], about, member, classes, groups, seed, device)
+    learner = spec.learner(open_images(images)[ids], about, device)
+    scores = out_of_fold(learner, member, spec.folds, seed, classes, groups)
     seconds = time.perf_counter() - start
     check_finite(scores, ids, f"scores of attack '{attack}'")
     table = pd.DataFrame(

@@ -12,43 +12,12 @@ from itertools import combinations
 import numpy as np
 from PIL import Image
 
-from diffmia.blind.table import table_scores
 from diffmia.errors import DiffmiaError
 
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BLOCK = 1024  # images whose pixels are held as float64 at a time
 COMPRESS_LEVEL = 6  # zlib's default; the size also depends on the zlib that Pillow was built with
-
-
-def statistics_scores(
-    images: np.ndarray,
-    member: np.ndarray,
-    folds: int,
-    seed: int,
-    classes: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-) -> np.ndarray:
-    """Score every sample by its statistics; lower = member.
-
-    Parameters
-    ----------
-    images : uint8 array (N, C, H, W)
-    member : bool array (N,)
-    folds, seed, classes, groups
-        See `out_of_fold`.
-
-    Returns
-    -------
-    float64 array (N,)
-        Standardised log-odds of not being a member, from a model that saw neither the sample nor its membership.
-
-    Raises
-    ------
-    DiffmiaError
-        If a class has fewer samples, or groups, than there are folds, or images have neither one nor three channels.
-    """
-    return table_scores(image_statistics(images), member, folds, seed, classes, groups)
 
 
 def statistic_names(channels: int) -> list[str]:

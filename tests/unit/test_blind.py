@@ -15,14 +15,15 @@ from scipy.stats import skew
 from sklearn.datasets import load_digits
 
 from diffmia.attacks.blind import BlindCNN, BlindStatistics
-from diffmia.blind import STANDARD_ERROR_FACTOR, cross_validation
-from diffmia.blind.cnn import cnn_scores
+from diffmia.blind import STANDARD_ERROR_FACTOR, cross_validation, stage
+from diffmia.blind.cnn import network
 from diffmia.blind.cross_validation import fold_numbers, out_of_fold
 from diffmia.blind.duplicates import difference_hash, near_duplicates
 from diffmia.blind.duplicates_stage import find_duplicates
 from diffmia.blind.spec import DuplicatesSpec
 from diffmia.blind.stage import score_blindly
-from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names, statistics_scores
+from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names
+from diffmia.blind.table import logistic_regression
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test
 from diffmia.scoring import read_scores
@@ -56,11 +57,11 @@ def halves(images, n, seed, brighter=0):
 
 
 def by_network(images, member, seed, epochs=4):
-    return cnn_scores(images, member, FOLDS, seed, epochs, 64, 3e-3, 1e-2, torch.device("cpu"))
+    return out_of_fold(network(images, epochs, 64, 3e-3, 1e-2, torch.device("cpu")), member, FOLDS, seed)
 
 
-def by_statistics(images, member, seed):
-    return statistics_scores(images, member, FOLDS, seed)
+def by_statistics(images, member, seed, groups=None):
+    return out_of_fold(logistic_regression(image_statistics(images)), member, FOLDS, seed, groups=groups)
 
 
 # ---- statistics
@@ -207,7 +208,7 @@ def test_pooled_scores_of_noise_are_not_biased():
 @pytest.mark.parametrize("n_members", [0, 3, 37, 40])
 def test_folds_without_both_classes_are_refused(n_members):
     with pytest.raises(DiffmiaError, match=f"5 folds of {n_members} members and {40 - n_members} non-members"):
-        statistics_scores(np.zeros((40, 1, 8, 8), dtype=np.uint8), np.arange(40) < n_members, FOLDS, seed=0)
+        by_statistics(np.zeros((40, 1, 8, 8), dtype=np.uint8), np.arange(40) < n_members, 0)
 
 
 def test_one_fold_is_refused():
@@ -415,7 +416,7 @@ class TestFoldsOfGroups:
         for member, counts in ((np.arange(40) < 20, (4, 10)), (np.arange(40) >= 20, (10, 4))):
             expected = f"^5 folds of {counts[0]} groups of members and {counts[1]} groups of non-members; .*whole group"
             with pytest.raises(DiffmiaError, match=expected):
-                statistics_scores(np.zeros((40, 1, 8, 8), dtype=np.uint8), member, FOLDS, seed=0, groups=groups)
+                by_statistics(np.zeros((40, 1, 8, 8), dtype=np.uint8), member, 0, groups)
             assert set(fold_numbers(member, 4, 0, groups=groups)[:20]) == {0, 1, 2, 3}
 
     def test_groups_that_the_split_cut_are_refused(self):
@@ -570,7 +571,8 @@ class TestStages:
         assert scores["member"].tolist() == [True] * 20 + [False] * 30
         assert scores["oms"].isna().all()
         ids, member = scores["sample_id"].to_numpy(), scores["member"].to_numpy(bool)
-        again = spec.score(np.load(files[0])[ids], None, member, None, None, 7, torch.device("cpu"))
+        learner = spec.learner(np.load(files[0])[ids], None, torch.device("cpu"))
+        again = out_of_fold(learner, member, spec.folds, 7)
         np.testing.assert_allclose(scores["base"], again, rtol=1e-5)
         assert facts["seconds_learning"]["base"] > 0
 
@@ -580,7 +582,7 @@ class TestStages:
         files[2].write_text(json.dumps(json.loads(files[2].read_text()) | {"method": method}))
         given = []
         monkeypatch.setattr(
-            BlindStatistics, "score", lambda self, images, *others: given.append(others[2]) or np.zeros(len(images))
+            stage, "out_of_fold", lambda learner, member, *others: given.append(others[2]) or np.zeros(len(member))
         )
         score_blindly(BlindStatistics(family="blind_statistics", label="S"), "blind", 7, *files, None)
         assert (given[0] is not None) == (method == "class_balanced")

@@ -16,8 +16,9 @@ from transformers import CLIPImageProcessorPil
 
 from diffmia.attacks.blind import BlindCaptions, BlindCLIP, BlindFiles
 from diffmia.blind import STANDARD_ERROR_FACTOR, captions
-from diffmia.blind.captions import STATISTICS, caption_statistics, captions_scores
+from diffmia.blind.captions import STATISTICS, caption_statistics
 from diffmia.blind.clip import image_embeddings
+from diffmia.blind.cross_validation import out_of_fold
 from diffmia.blind.files import file_statistics
 from diffmia.blind.stage import score_blindly
 from diffmia.config import load_config
@@ -78,7 +79,7 @@ def files(member, seed, scale=1.0):
 
 
 def by(spec, samples, member, seed):
-    return spec.score(None, samples, member, None, None, seed, None)
+    return out_of_fold(spec.learner(None, samples, None), member, spec.folds, seed)
 
 
 def by_captions(member, seed, **styles):
@@ -127,7 +128,7 @@ def test_words_of_a_judged_caption_have_no_part_in_its_fit(monkeypatch):
     monkeypatch.setattr(captions, "words_of", watched)
     member = halves(0, 20)
     texts = [f"word{number}" for number in range(40)]
-    captions_scores(texts, member, FOLDS, seed=0)
+    out_of_fold(captions.caption_regression(texts), member, FOLDS, seed=0)
     assert [len(of) for of, _ in known] == [32] * FOLDS
     assert all(of == fitted for of, fitted in known)
 
@@ -219,7 +220,8 @@ def test_what_clip_sees_is_found_and_nothing_is_not(clip):
     member = halves(0, 100)
     spec = BlindCLIP(family="blind_clip", label="B", folder=str(clip[0]))
     assert spec.inputs()[-1] == f"{clip[0]}/model.safetensors"
-    found = [judged(spec.score(pictures(member, 0, of), None, member, None, None, 0, CPU), member) for of in (60, 0)]
+    learners = [spec.learner(pictures(member, 0, redder), None, CPU) for redder in (60, 0)]
+    found = [judged(out_of_fold(learner, member, spec.folds, 0), member) for learner in learners]
     assert found[0].delta > 0.4
     assert abs(found[1].delta) < 1.96 * STANDARD_ERROR_FACTOR * found[1].standard_error
 
