@@ -53,6 +53,7 @@ _NO_PART_OF_A_TARGET = (
     "at_epoch",
     "batch_size",
     "precision",
+    "compile",
     "gradient_batch_size",
     "gradient_checkpointing",
     "encoding_batch_size",
@@ -102,8 +103,9 @@ def training_job(config: Config, target: str, seed: int) -> str:
     spec = config.targets[target]
     definition = _definition(spec)
     del definition["training"]["seconds_between_saves"]
-    if definition["training"]["precision"] == EXACT:  # as it was before there was a choice
-        del definition["training"]["precision"]
+    for choice, plain in (("precision", EXACT), ("compile", False)):  # as it was before there was a choice
+        if definition["training"][choice] == plain:
+            del definition["training"][choice]
     return _job(
         "train_target",
         None,
@@ -209,9 +211,15 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
         **({} if spec.at_epoch is None else {"at_epoch": spec.at_epoch}),
         questions=[_plain(question) for question in questions_of(config, answers, target)],
         seed=seeds.child_seed(seed, "noise"),
-        **({"precision": spec.precision} if answers == "residuals" and spec.precision != EXACT else {}),
+        **(_arithmetic(spec) if answers == "residuals" else {}),
         **limit,
     )
+
+
+def _arithmetic(spec: TargetSpec) -> dict[str, Any]:
+    """How a target is asked where that is not in plain float32."""
+    precision = {} if spec.precision == EXACT else {"precision": spec.precision}
+    return precision | ({"compile": True} if spec.compile else {})
 
 
 def score_job(config: Config, target: str) -> str:

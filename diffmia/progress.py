@@ -9,20 +9,26 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """Reports now and then how much of `total` is done; work done before (`done`) counts for no speed."""
+    """Reports now and then how much of `total` is done; work done before (`done`) counts for no speed.
+
+    Nor does the first part that is reported, once there is a second: kernels may have been compiled for it.
+    """
 
     def __init__(self, log: logging.Logger, what: str, total: int, done: int = 0):
         self.log, self.what, self.total, self.done = log, what, total, done
         self.start = self.last = time.monotonic()
-        self.done_at_start = done
+        self.done_at_start, self.is_first = done, True
 
     def update(self, done: int, detail: str = "") -> None:
         """Say that `done` of the total are done; writes a line if the last is some seconds old, or at the end."""
         self.done = done
         now = time.monotonic()
+        start, before = self.start, self.done_at_start
+        if self.is_first:
+            self.start, self.done_at_start, self.is_first = now, done, False
         if now - self.last < SECONDS_BETWEEN_LINES and done < self.total:
             return
         self.last = now
-        left = (now - self.start) / max(1, done - self.done_at_start) * (self.total - done)
+        left = (now - start) / max(1, done - before) * (self.total - done)
         percent = 100 * done // self.total
         self.log.info("%s %d/%d (%d %%)%s  ETA %.0f s", self.what, done, self.total, percent, detail, left)

@@ -113,15 +113,15 @@ class ContinuousSchedule(Schedule):
         self.beta_min, self.beta_max = beta_min, beta_max
 
     def _time(self, t: int | Tensor) -> Tensor:
-        return torch.as_tensor(t).cpu().double() / self.TIMESTEPS
+        return torch.as_tensor(t).double() / self.TIMESTEPS
 
     def beta(self, t: int | Tensor) -> Tensor:
         """Variance added per unit of time at timestep `t`, float64, shape () or (B,)."""
         return self.beta_min + (self.beta_max - self.beta_min) * self._time(t)
 
     def alpha_bar(self, t: int | Tensor) -> Tensor:
-        """See `Schedule.alpha_bar`; `t` in [0, 1000]: exp of minus the integral of beta."""
-        s = self._time(t)
+        """See `Schedule.alpha_bar`; `t` in [0, 1000]: exp of minus the integral of beta, on the CPU wherever `t` is."""
+        s = self._time(t).cpu()
         return torch.exp(-self.beta_min * s - (self.beta_max - self.beta_min) / 2 * s.square())
 
     def time(self, t: int | Tensor) -> Tensor:

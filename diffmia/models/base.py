@@ -40,6 +40,9 @@ class TrainingSpec(Spec):
     precision: TrainingPrecision = Field(
         EXACT, description="Arithmetic inside the model; tf32 and bfloat16 are faster on recent GPUs"
     )
+    compile: bool = Field(
+        False, description="Make kernels for the model by torch.compile: a minute at the start, then faster on GPUs"
+    )
     seconds_between_saves: NonNegativeFloat = Field(
         30.0, description="How often the state is saved that a killed training goes on from; changes no number"
     )
@@ -83,6 +86,11 @@ class TargetSpec(Spec):
         EXACT,
         description="Arithmetic inside the model in the residual pass; a faster one is refused unless it ranks samples "
         "as float32 does, under every attack that reads the pass",
+    )
+    compile: bool = Field(
+        False,
+        description="Make kernels for the model by torch.compile in the residual pass: a minute at the start, then "
+        "faster on GPUs; refused as a faster precision is",
     )
     gradient_batch_size: PositiveInt = Field(
         4, description="Samples per backward pass, each at every timestep, in the gradient pass; changes no number"

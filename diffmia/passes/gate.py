@@ -1,4 +1,4 @@
-"""The gate before a faster precision: it must rank samples as float32 does, under every attack that reads the pass."""
+"""The gate before faster arithmetic: it must rank samples as float32 does, under every attack that reads the pass."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from scipy.stats import spearmanr
 from diffmia.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
 from diffmia.inputs import Inputs
-from diffmia.models.base import EXACT, Precision
+from diffmia.models.base import EXACT
 from diffmia.passes.engine import Answer, ModelPass
-from diffmia.precision import InPrecision
 from diffmia.probes import merge
 
 if TYPE_CHECKING:
@@ -28,9 +27,10 @@ LEAST = 0.999  # Spearman's rho; a rank off here and there, which no AUC shows
 PER_SIDE = 128  # members, and as many non-members
 
 
-def in_precision(
+def rank_agreement(
     denoiser: Denoiser,
-    precision: Precision,
+    fast: Denoiser,
+    arithmetic: str,
     answer: Answer,
     attacks: Mapping[str, tuple[TableAttack, int]],
     inputs: Inputs,
@@ -38,13 +38,13 @@ def in_precision(
     batch_size: int,
     noise_seed: int,
     device: torch.device,
-) -> tuple[InPrecision, float]:
-    """The denoiser in a faster precision, and the lowest rank correlation that scores in it have with those in float32.
+) -> float:
+    """The lowest rank correlation that scores in faster arithmetic have with those in float32.
 
     Parameters
     ----------
-    denoiser : Denoiser
-        In eval mode, on `device`.
+    denoiser, fast : Denoiser
+        In eval mode, on `device`; the model as it is, and in the arithmetic that is called `arithmetic`.
     answer : callable
         `answer` of `passes.residuals`.
     attacks : mapping
@@ -58,7 +58,6 @@ def in_precision(
     DiffmiaError
         If a score's correlation is lower than `LEAST`, or is not defined.
     """
-    fast = InPrecision(denoiser, precision)
     questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
     passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in (denoiser, fast)]
     tables = [pd.DataFrame(of_model.block(inputs, ids, questions)) for of_model in passes]
@@ -69,9 +68,10 @@ def in_precision(
             rho = float(spearmanr(exact[variant], coarse[variant]).statistic)
             if not rho >= LEAST:
                 raise DiffmiaError(
-                    f"in {precision} attack '{attack}' ({variant}) ranks {len(ids)} samples unlike in {EXACT}: "
-                    f"Spearman's rho is {rho:.5f}, and {LEAST} is asked for; set precision: {EXACT} for this target"
+                    f"in {arithmetic} attack '{attack}' ({variant}) ranks {len(ids)} samples unlike in {EXACT}: "
+                    f"Spearman's rho is {rho:.5f}, and {LEAST} is asked for; set precision: {EXACT} and compile: false "
+                    "for this target"
                 )
             lowest = min(lowest, rho)
-    log.info("%s ranks %d samples as float32 does: Spearman's rho %.6f at least", precision, len(ids), lowest)
-    return fast, lowest
+    log.info("%s ranks %d samples as float32 does: Spearman's rho %.6f at least", arithmetic, len(ids), lowest)
+    return lowest

@@ -14,14 +14,17 @@ import pandas as pd
 import torch
 from pydantic import TypeAdapter
 
+from diffmia.compiled import Compiled
+from diffmia.denoiser import Denoiser
 from diffmia.device import device_name
 from diffmia.errors import DiffmiaError
 from diffmia.inputs import Inputs
 from diffmia.models.base import EXACT, TargetSpec
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
-from diffmia.passes.gate import PER_SIDE, in_precision
+from diffmia.passes.gate import PER_SIDE, rank_agreement
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import SCHEMA_VERSION, Samples
+from diffmia.precision import InPrecision, layout
 from diffmia.probes import DifferenceMap, Drift, GradientProbe, JacobianProbe, Probe, Trajectory
 from diffmia.splits import roles_of
 from diffmia.targets import load_target
@@ -52,7 +55,7 @@ def run_shard(
     Members, non-members and auxiliary samples are all asked about, unless the job has a `limit`. `answers` is the kind:
     `residuals`, `gradients` or `jacobians`, which names the module of this package that answers, and the folder below
     `results/` that keeps finished pieces. `attacks`, by id with timestep, are those whose ranks decide whether
-    residuals may be made in the target's precision, where that is not float32.
+    residuals may be made in the target's arithmetic, where that is not plain float32.
 
     Raises
     ------
@@ -74,15 +77,15 @@ def run_shard(
         "dataset_hash": manifest["dataset_hash"],
         "target_hash": description["target_hash"],
     }
-    asked, precision, agreement = denoiser, resolved.get("precision", EXACT), {}
-    if precision != EXACT:
+    asked, arithmetic, agreement = *in_arithmetic(denoiser, resolved, device), {}
+    if asked is not denoiser:
         few = np.concatenate(list(first_of_each_side(roles, PER_SIDE).values()))
-        asked, rho = in_precision(
-            *(denoiser, precision, kind.answer, attacks),
+        rho = rank_agreement(
+            *(denoiser, asked, arithmetic, kind.answer, attacks),
             *(inputs, few, kind.batch_size(spec), resolved["seed"], device),
         )
-        agreement = {"precision": precision, "rank_agreement": rho}
-    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": precision}
+        agreement = {"arithmetic": arithmetic, "rank_agreement": rho}
+    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": arithmetic}
     store = PieceStore(Path("results", answers, "_store"), context, inputs.texts)
     model_pass = ModelPass(asked, questions, kind.answer, resolved["seed"], kind.batch_size(spec), device)
     facts = run_pass(model_pass, chosen, store, out, hashes) | agreement
@@ -95,6 +98,18 @@ def run_shard(
         "device": device_name(device),
         **facts,
     }
+
+
+def in_arithmetic(denoiser: Denoiser, resolved: dict, device: torch.device) -> tuple[Denoiser, str]:
+    """The model as a job (`resolved`) wants it asked on the device where it is, and what this is called.
+
+    It is the same model where that is plain float32; the order of its weights in memory becomes the fastest.
+    """
+    precision, compiled = resolved.get("precision", EXACT), resolved.get("compile", False)
+    denoiser.to(memory_format=layout(device, precision, compiled))
+    fast = Compiled(denoiser) if compiled else denoiser
+    fast = fast if precision == EXACT else InPrecision(fast, precision)
+    return fast, precision + (", compiled" if compiled else "")
 
 
 def merge_facts(metas: list[Path]) -> dict:
@@ -115,7 +130,7 @@ def merge_facts(metas: list[Path]) -> dict:
     summed = {key: sum(fact[key] for fact in facts) for key in ("samples", "queries_made", "seconds")}
     same = ("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample")
     devices = " + ".join(sorted({fact["device"] for fact in facts}))
-    faster = {key: min(fact[key] for fact in facts) for key in ("precision", "rank_agreement") if key in facts[0]}
+    faster = {key: min(fact[key] for fact in facts) for key in ("arithmetic", "rank_agreement") if key in facts[0]}
     return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed | faster
 
 

@@ -28,6 +28,8 @@ from diffmia.config import load_config
 from diffmia.denoiser import Denoiser
 from diffmia.device import device_name, use_device
 from diffmia.gradient_norms import gradient_norms
+from diffmia.models.base import EXACT
+from diffmia.precision import layout
 
 TIMESTEPS = tuple(range(0, 1000, 100))
 
@@ -99,7 +101,7 @@ def measure(arguments: argparse.Namespace, device: torch.device) -> dict[str, fl
     spec = load_config(yaml.safe_load(arguments.config.read_text())).targets[target]
     torch.manual_seed(0)
     model = Loss(spec.build(SHAPES[target])).eval().requires_grad_(False)
-    model.to(device, memory_format=torch.channels_last)  # as in the passes
+    model.to(device, memory_format=layout(device, EXACT))  # as in the passes
     rows = int(samples) * len(TIMESTEPS)
     x0, epsilon = torch.rand(2, rows, *SHAPES[target], device=device) * 2 - 1
     t = torch.tensor(TIMESTEPS, device=device).repeat(int(samples))
@@ -133,13 +135,12 @@ def in_fresh_process(target: str, samples: int, way: str, arguments: argparse.Na
 
 def main() -> None:
     arguments = parse_arguments()
-    device = use_device(arguments.device, int(torch.cuda.is_available()), arguments.threads)
     if arguments.measure:
-        print(json.dumps(measure(arguments, device)))
+        device = use_device(arguments.device, int(torch.cuda.is_available()), arguments.threads)
+        print(json.dumps(measure(arguments, device) | {"device": device_name(device)}))
         return
-    print(f"{platform.platform()}, {cpu_model()}")
-    print(f"torch {torch.__version__}, {device_name(device)}, float32\n")
-    print(f"{'target':<14}{'rows':>6}  {'way':<22}{'ms/row':>9}{'speed-up':>10}{'MiB':>8}")
+    print(f"{platform.platform()}, {cpu_model()}, torch {torch.__version__}, float32\n")
+    print(f"{'target':<14}{'rows':>6}  {'way':<22}{'ms/row':>9}{'speed-up':>10}{'MiB':>8}  device")
     for target, samples in (("ddpm_digits", arguments.digits), ("ddpm_cifar10", arguments.cifar10)):
         loop = float("nan")
         for way in arguments.ways if samples else []:
@@ -149,7 +150,7 @@ def main() -> None:
             if way == "one row at a time":
                 loop = took["milliseconds"]
             row = f"{target:<14}{took['rows']:>6}  {way:<22}{took['milliseconds']:>9.2f}"
-            print(f"{row}{loop / took['milliseconds']:>9.1f}x{took['memory']:>8.0f}", flush=True)
+            print(f"{row}{loop / took['milliseconds']:>9.1f}x{took['memory']:>8.0f}  {took['device']}", flush=True)
 
 
 if __name__ == "__main__":

@@ -31,12 +31,13 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def config_of(attacks: list[str]) -> Config:
-    """The shipped config with no more than these attacks, on the smoke target."""
+def config_of(attacks: list[str], of_target: str = SMALL) -> Config:
+    """The shipped config with no more than these attacks, on one target, and no studies."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["attacks"] = {attack: config["attacks"][attack] for attack in attacks}
-    target = {key: value for key, value in config["targets"][SMALL].items() if key not in ("timesteps", "attacks")}
-    return load_config(config | {"targets": {SMALL: target}, "run": {"targets": [SMALL], "attacks": attacks}})
+    left_out = "timesteps", "attacks", "studies"
+    target = {key: value for key, value in config["targets"][of_target].items() if key not in left_out}
+    return load_config(config | {"targets": {of_target: target}, "run": {"targets": [of_target], "attacks": attacks}})
 
 
 def in_fresh_process(n: int, arguments: argparse.Namespace) -> dict[str, float]:

@@ -29,6 +29,7 @@ from diffmia.inputs import Pixels
 from diffmia.jobs import questions_of
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.residuals import answer, count_evaluations
+from diffmia.passes.stage import in_arithmetic
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples
 
@@ -54,7 +55,7 @@ def run(config: Config, target: str, n: int, shape: tuple[int, int, int] | None 
     spec, probes = config.targets[target], questions_of(config, "residuals", target)
     shape = shape or SHAPES[target]
     torch.manual_seed(0)
-    model = spec.build(shape).eval().requires_grad_(False)
+    model, _ = in_arithmetic(spec.build(shape).eval().requires_grad_(False), {}, CPU)
     batch_size = min(spec.batch_size, n)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "images.npy")

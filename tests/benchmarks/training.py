@@ -2,7 +2,8 @@
 
 Both train the same network on the same noise images, turn about, in one process; the best of some rounds counts.
 Weights are random: that does not change the time. Run it on an idle machine; the defaults take about three minutes on
-two cores. `--device cuda` also prints memory and the share of the card's own matrix products.
+two cores. On a card: `--device cuda --target ddpm_cifar10 --images 1280 --arithmetic float32 tf32 bfloat16+compile`;
+memory is then what an epoch takes beyond weights and optimisers.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +39,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, nargs="*", default=[1024, 16], help="images an epoch, for each target")
     parser.add_argument("--batch", type=int, help="images a step, in place of the target's own (or all, if fewer)")
     parser.add_argument("--rounds", type=int, default=3, help="epochs of each loop; the best counts")
-    parser.add_argument("--precision", default="float32", help="of the workflow's loop; the other is float32")
+    parser.add_argument(
+        "--arithmetic", nargs="+", default=["float32"], help="of the workflow's loop, each as PRECISION[+compile]"
+    )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
     return parser.parse_args()
@@ -86,12 +90,16 @@ def matrix_rate(device: torch.device, precision: str) -> float:
     """GFLOP/s of a large matrix product in the precision, on the device."""
     if device.type == "cpu":
         return sgemm()
-    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    a, b = torch.rand(2, 8192, 8192, device=device, dtype=dtype)
-    times = [seconds_of(lambda: a @ b, device) for _ in range(6)]
-    torch.backends.cuda.matmul.allow_tf32 = False
-    return 2 * 8192**3 / min(times) / 1e9
+    with tf32(precision):
+        dtype = getattr(torch, precision.replace("tf32", "float32"))
+        a, b = torch.randn(2, 8192, 8192, device=device, dtype=dtype)
+        return 2 * 8192**3 / min(seconds_of(lambda: a @ b, device) for _ in range(6)) / 1e9
+
+
+def settings_of(arithmetic: str) -> dict[str, Any]:
+    """`precision` and `compile` of PRECISION[+compile]."""
+    precision, _, compiled = arithmetic.partition("+")
+    return {"precision": precision, "compile": compiled == "compile"}
 
 
 def main() -> None:
@@ -100,9 +108,10 @@ def main() -> None:
     config = load_config(yaml.safe_load((ROOT / "config.yaml").read_text()))
     print(f"{platform.platform()}, {cpu_model()}, {os.cpu_count()} cores")
     print(f"{device_name(device)}, torch {torch.__version__}")
-    rate = matrix_rate(device, arguments.precision)
-    print(f"matrix product {rate:.0f} GFLOP/s in {arguments.precision}\n")
-    header = f"{'target':<14}{'parameters':>12}{'batch':>7}{'plain, img/s':>14}{'ours, img/s':>13}{'times':>7}"
+    ways = {way: settings_of(way) for way in arguments.arithmetic}
+    rates = {of["precision"]: matrix_rate(device, of["precision"]) for of in ways.values()}
+    print("matrix product, GFLOP/s: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()) + "\n")
+    header = f"{'target':<14}{'parameters':>12}{'batch':>7}  {'loop':<18}{'images/s':>10}{'times':>7}"
     print(f"{header}{'GFLOP/s':>9}{'/ matrix':>10}{'MiB':>8}")
     for target, count in zip(arguments.target, arguments.images, strict=True):
         spec, shape = config.targets[target], SHAPES[target]
@@ -110,26 +119,49 @@ def main() -> None:
         settings = spec.training.model_copy(update={"batch_size": batch, "checkpoint_epochs": ()})
         images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
         torch.manual_seed(0)
-        plain = plain_loop(spec.build(shape), settings, images, device)
-        ours = settings.model_copy(update={"precision": arguments.precision})
-        data = TrainingData(PixelSet(images, ours.horizontal_flip), PixelSet(images[:0]))
-        trainer = Trainer(spec.build(shape), ours, data, 0, device)
+        model = spec.build(shape)
+        size = sum(p.numel() for p in model.parameters()) / 1e6
+        flop = 3 * forward_flop(model, shape, torch.device("cpu"))  # backward: twice forward
+        loops = {"plain": plain_loop(model, settings, images, device)}
+        for way, of in ways.items():
+            loops[way] = workflow_loop(spec.build(shape), settings.model_copy(update=of), images, device)
+        best, memory = measure(loops, arguments.rounds, device)
+        for loop, seconds in best.items():
+            rate = count / seconds
+            row = f"{target:<14}{size:>10.2f} M{batch:>7}  {loop:<18}{rate:>10.1f}{best['plain'] / seconds:>7.2f}"
+            share = rate * flop / 1e9 / rates[ways[loop]["precision"]] if loop in ways else float("nan")
+            print(f"{row}{rate * flop / 1e9:>9.0f}{share:>10.2f}{memory[loop]:>8.0f}", flush=True)
 
-        def ours_epoch(trainer: Trainer = trainer) -> None:
-            with tf32(arguments.precision):
-                trainer.train_epoch()
 
-        seconds = {"plain": [], "ours": []}
-        for epoch in range(arguments.rounds + 1):
-            for name, run in (("plain", plain), ("ours", ours_epoch)):
-                took = seconds_of(run, device)
-                seconds[name] += [took] if epoch else []  # the first warms up
-        plain_rate, our_rate = (count / min(seconds[name]) for name in ("plain", "ours"))
-        flop = 3 * forward_flop(trainer.denoiser, shape, device)  # backward: twice forward
-        size = sum(p.numel() for p in trainer.denoiser.parameters()) / 1e6
-        memory = f"{torch.cuda.max_memory_allocated() / 2**20:.0f}" if device.type == "cuda" else "-"
-        row = f"{target:<14}{size:>10.2f} M{batch:>7}{plain_rate:>14.1f}{our_rate:>13.1f}{our_rate / plain_rate:>7.2f}"
-        print(f"{row}{our_rate * flop / 1e9:>9.1f}{our_rate * flop / 1e9 / rate:>10.2f}{memory:>8}", flush=True)
+def measure(
+    loops: dict[str, Callable[[], object]], rounds: int, device: torch.device
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Of each loop the least seconds of an epoch, and the most memory of the device, MiB; the first epoch warms up."""
+    seconds, memory = {loop: [] for loop in loops}, dict.fromkeys(loops, float("nan"))
+    for round_ in range(rounds + 1):
+        for loop, epoch in loops.items():
+            if device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
+            took = seconds_of(epoch, device)
+            seconds[loop] += [took] if round_ else []
+            if device.type == "cuda":
+                memory[loop] = (torch.cuda.max_memory_allocated() - before) / 2**20
+    return {loop: min(of) for loop, of in seconds.items()}, memory
+
+
+def workflow_loop(
+    model: Denoiser, settings: TrainingSpec, images: np.ndarray, device: torch.device
+) -> Callable[[], None]:
+    """An epoch of ours."""
+    data = TrainingData(PixelSet(images, settings.horizontal_flip), PixelSet(images[:0]))
+    trainer = Trainer(model, settings, data, 0, device)
+
+    def epoch() -> None:
+        with tf32(settings.precision):
+            trainer.train_epoch()
+
+    return epoch
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ TRAINING_CODE = (
     *("diffmia.training", "diffmia.latent_training_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "f7e679401d502c50")
+TRAINING_PINNED = (1, "59fbb37eea308459")
 
 PACKAGE = {
     "__init__": "",

@@ -160,14 +160,16 @@ class TestTraining:
             like |= {"residuals": LIKE["ddpm_digits"], "gradients": LIKE["ddpm_digits"]}
         assert found == {f"{kind} {target}" for kind, of in like.items() for target in of}
 
-    def test_a_faster_precision_of_training_trains_again(self):
-        training = {**TARGETS["ddpm_digits"]["training"], "precision": "bfloat16"}
+    @pytest.mark.parametrize("faster", [{"precision": "bfloat16"}, {"compile": True}], ids=str)
+    def test_faster_arithmetic_of_training_trains_again(self, faster):
+        training = TARGETS["ddpm_digits"]["training"] | faster
         found = moved(lambda raw: raw["targets"]["ddpm_digits"].update(training=training))
         assert found == {"training ddpm_digits", "training ddpm_digits__null"}
-        assert "precision" not in json.dumps(json.loads(definition_jobs(SHIPPED)["training ddpm_digits"]))
+        assert not set(faster) & set(json.loads(definition_jobs(SHIPPED)["training ddpm_digits"])["definition"])
 
-    def test_a_faster_precision_of_the_pass_asks_again_for_residuals_alone(self):
-        found = moved(lambda raw: raw["targets"]["ddpm_digits"].update(precision="tf32"))
+    @pytest.mark.parametrize("faster", [{"precision": "tf32"}, {"compile": True}], ids=str)
+    def test_faster_arithmetic_of_the_pass_asks_again_for_residuals_alone(self, faster):
+        found = moved(lambda raw: raw["targets"]["ddpm_digits"].update(faster))
         assert found == {f"residuals {target}" for target in LIKE["ddpm_digits"]}
 
     def test_timesteps_and_attacks_train_nothing(self):

@@ -12,7 +12,7 @@ from diffmia.errors import DiffmiaError
 from diffmia.inputs import Inputs, Pixels
 from diffmia.models.networks.latent import LatentDenoiser
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.passes.gate import in_precision
+from diffmia.passes.gate import rank_agreement
 from diffmia.passes.residuals import answer
 from diffmia.precision import InPrecision, autocast, tf32
 from diffmia.schedules import DiscreteSchedule
@@ -39,9 +39,10 @@ class Scaled(Denoiser):
         return self.after * (self.linear(self.before * x_t) - self.before * x_t) + x_t
 
 
-def gate(model: Denoiser, precision: str, attacks=NAIVE, batch_size: int = 20) -> tuple[Denoiser, float]:
+def gate(model: Denoiser, precision: str, attacks=NAIVE, inputs: Inputs | None = None) -> float:
     model = model.requires_grad_(False).eval()
-    return in_precision(model, precision, answer, attacks, Pixels(IMAGES), IDS, batch_size, 3, CPU)
+    fast = InPrecision(model, precision)
+    return rank_agreement(model, fast, precision, answer, attacks, inputs or Pixels(IMAGES), IDS, 20, 3, CPU)
 
 
 def test_what_goes_in_and_comes_out_is_float32(tiny_unet):
@@ -55,9 +56,7 @@ def test_what_goes_in_and_comes_out_is_float32(tiny_unet):
 
 
 def test_what_keeps_the_ranks_is_let_through():
-    model, rho = gate(Scaled(1.0, 1e-3), "bfloat16")
-    assert isinstance(model, InPrecision)
-    assert 0.999 <= rho <= 1.0
+    assert 0.999 <= gate(Scaled(1.0, 1e-3), "bfloat16") <= 1.0
 
 
 def test_what_spoils_them_is_refused():
@@ -129,8 +128,7 @@ def test_a_text_to_image_model_is_asked_in_it_about_latents_and_told_texts(preci
         def told(self, condition, ids):
             return texts[ids]
 
-    fast, rho = in_precision(model, precision, answer, TOLD, Given(), IDS, 20, 3, CPU)
-    assert 0.999 <= rho <= 1
-    exact, coarse = (one.predict_noise(latents, 350, texts) for one in (model, fast))
+    assert 0.999 <= gate(model, precision, TOLD, Given()) <= 1
+    exact, coarse = (one.predict_noise(latents, 350, texts) for one in (model, InPrecision(model, precision)))
     assert coarse.dtype == torch.float32
     assert 0 < (coarse - exact).abs().max() < 0.05

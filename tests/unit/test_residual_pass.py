@@ -383,12 +383,12 @@ def test_a_faster_precision_is_a_pass_of_its_own(stage, monkeypatch):
     monkeypatch.setattr(gate, "LEAST", -1.0)  # four samples: two that change places are enough to refuse it
     faster = stage.run(precision="bfloat16")
     assert faster["queries_made"] == exact["queries_made"]  # nothing of the first was taken for the second
-    assert faster["precision"] == "bfloat16"
+    assert faster["arithmetic"] == "bfloat16"
     assert -1 <= faster["rank_agreement"] <= 1
-    assert not {"precision", "rank_agreement"} & set(exact)
+    assert not {"arithmetic", "rank_agreement"} & set(exact)
     assert stage.run()["queries_made"] == 0
     monkeypatch.setattr(gate, "LEAST", 1.1)
-    with pytest.raises(DiffmiaError, match="set precision: float32 for this target"):
+    with pytest.raises(DiffmiaError, match="set precision: float32 and compile: false for this target"):
         stage.run(precision="bfloat16")
 
 

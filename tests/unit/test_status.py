@@ -1,6 +1,7 @@
 """What jobs say of themselves beside their logs, and how it is shown."""
 
 import json
+import logging
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 from diffmia import status as status_module
 from diffmia.cli import main
 from diffmia.job_status import JobStatus, read_statuses
+from diffmia.progress import Progress
 from diffmia.status import status
 
 LOG = Path("results/_logs/train_target/digits/seed0.log")
@@ -50,6 +52,25 @@ def test_a_job_that_runs_shows_its_progress_what_is_left_and_its_device():
         r"running +train_target digits 0 +epoch 20/50 \(40 %\) +1:01:(39|40) +\d+:\d\d:\d\d +H100 \(GPU-1f\)",
         line.rstrip(),
     )
+
+
+def test_what_is_left_is_told_by_the_pace_since_the_first_part(caplog, monkeypatch):
+    """For the first of a hundred kernels were compiled, a minute long; each of the others takes ten seconds."""
+    now = iter([0, 60, 70, 80])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    with caplog.at_level("INFO"):
+        progress = Progress(logging.getLogger("diffmia"), "epoch", 100)
+        for epoch in (1, 2, 3):
+            progress.update(epoch)
+    assert [line.rpartition("ETA ")[2] for line in caplog.messages] == ["5940 s", "980 s", "970 s"]
+
+
+def test_what_was_done_before_is_no_part_of_the_pace(caplog, monkeypatch):
+    now = iter([0, 10])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    with caplog.at_level("INFO"):
+        Progress(logging.getLogger("diffmia"), "epoch", 100, 50).update(60, "  loss 0.1")
+    assert caplog.messages == ["epoch 60/100 (60 %)  loss 0.1  ETA 40 s"]
 
 
 def test_what_is_left_shrinks_as_time_goes_by():

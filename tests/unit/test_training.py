@@ -375,7 +375,7 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
 
 
 def test_a_step_that_does_not_fit_in_memory_says_what_to_set(stage, monkeypatch):
-    def too_large(self, x0, told, generator):
+    def too_large(*_):
         raise torch.OutOfMemoryError("no memory left")
 
     monkeypatch.setattr(Trainer, "_loss", too_large)

@@ -79,6 +79,7 @@ def test_every_platform_takes_every_preset(shipped, platform, preset):
 # what makes each of them large; the rest follows from it
 PAPERS = {
     "text_to_image": {"fetch_captioner": 1, "caption_images": 2, "encode_latents": 2 * 4, "embed_captions": 3 + 1},
+    "cifar10_2k": {"train_target": 1, "ask_target": 2, "learn_attack": 1, "score_blind": 1, "plot_figure": 5},
     "cifar10": {"train_target": 1, "ask_shard": 4 * 8, "learn_attack": 6, "plot_figure": 15},
     "pia_paper": {"train_target": 2 * 3, "transfer_thresholds": 3, "plot_figure": 16},
     "paper": {"download_dataset": 4, "train_target": 4, "fetch_target": 1, "import_target": 1, "plot_figure": 37},
