@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from diffmia.errors import DiffmiaError
+from diffmia.heap import keep_freed_memory
 
 if TYPE_CHECKING:
     import torch
@@ -44,6 +45,7 @@ def use_device(wanted: str, gpus: int, threads: int) -> torch.device:
     if wanted == "cpu" or not available:
         if wanted == "auto" and gpus > 0:
             log.warning("no GPU is visible; continuing on the CPU")
+        keep_freed_memory()
         return torch.device("cpu")
     from diffmia.cards import lease_card
 

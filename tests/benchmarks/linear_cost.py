@@ -17,6 +17,7 @@ import yaml
 from residual_pass import ROOT, SMALL, cpu_model, peak_memory, run
 
 from diffmia.config import Config, load_config
+from diffmia.device import use_device
 
 SHAPE = (3, 32, 32)
 ALLOWED = 0.1  # of samples/s and of memory
@@ -48,7 +49,7 @@ def in_fresh_process(n: int, arguments: argparse.Namespace) -> dict[str, float]:
 
 def main() -> int:
     arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
+    use_device("cpu", 0, arguments.threads)
     if arguments.pass_of:
         took = run(config_of(arguments.attacks), SMALL, arguments.pass_of, SHAPE)
         print(json.dumps(took | {"memory": peak_memory()}))

@@ -24,6 +24,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from diffmia.config import Config, load_config
 from diffmia.denoiser import Denoiser
+from diffmia.device import use_device
 from diffmia.images import open_images, to_unit_range
 from diffmia.inputs import Pixels
 from diffmia.jobs import questions_of
@@ -133,7 +134,7 @@ def cpu_model() -> str:
 
 def main() -> None:
     arguments = parse_arguments()
-    torch.set_num_threads(arguments.threads)
+    use_device("cpu", 0, arguments.threads)
     config = load_config(yaml.safe_load(arguments.config.read_text()))
     if arguments.weigh:
         run(config, SMALL, arguments.weigh)

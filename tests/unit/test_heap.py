@@ -1,0 +1,41 @@
+"""Freed memory is kept: a process that frees and allocates large blocks does not fault for every page again."""
+
+import ctypes
+import platform
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from diffmia.heap import keep_freed_memory
+
+FAULTS = """
+import resource, sys
+import torch
+from diffmia.device import use_device
+if sys.argv[1] == "kept":
+    use_device("cpu", 0, 1)
+for _ in range(20):  # until small blocks lie elsewhere
+    torch.ones(2**24)  # 64 MB
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(2**24)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(how: str) -> int:
+    return int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_large_blocks_are_used_again():
+    pages = 10 * 2**26 // resource.getpagesize()
+    assert faults("left alone") > pages / 2
+    assert faults("kept") < pages / 100
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
+    assert not keep_freed_memory()
