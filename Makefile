@@ -1,13 +1,14 @@
 # make run    the default workflow, from nothing to tables and figures in results/
 # make test   the tests        make lint   format and lint checks        make lock   renew requirements.lock
 # make test-slow     tests that take minutes and 16 GB of memory
+# make benchmark, make benchmark-gpu    how fast it is beside the loops one would write, on an idle machine
 # make test-slurm    the smoke preset through a Slurm of one node, which it installs and starts: as root, on Debian
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test test-slow test-slurm lint lock benchmark clean
+.PHONY: run test test-slow test-slurm lint lock benchmark benchmark-gpu clean
 
 run: $(VENV)/installed
 	$(BIN)/diffmia run --cores all
@@ -31,9 +32,16 @@ benchmark: $(VENV)/installed
 	$(BIN)/python tests/benchmarks/residual_pass.py
 	$(BIN)/python tests/benchmarks/gradient_norms.py
 	$(BIN)/python tests/benchmarks/training.py
+	$(BIN)/python tests/benchmarks/scoring.py
 	$(BIN)/python -m tests.benchmarks.text_to_image
 	$(BIN)/python tests/benchmarks/linear_cost.py
 	$(BIN)/python tests/benchmarks/dag.py
+
+benchmark-gpu: ON_CARD := --device cuda --arithmetic float32 tf32 bfloat16 bfloat16+compile
+benchmark-gpu: $(VENV)/installed
+	$(BIN)/python tests/benchmarks/training.py --target ddpm_cifar10 --images 1280 $(ON_CARD)
+	$(BIN)/python tests/benchmarks/scoring.py --samples 512 $(ON_CARD)
+	$(BIN)/python tests/benchmarks/gradient_norms.py --device cuda --digits 0 --cifar10 8
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "diffmia needs Python 3.11 or newer; this is " + sys.version)'
