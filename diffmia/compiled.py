@@ -31,9 +31,7 @@ class Compiled(Denoiser):
         super().__init__()
         self.denoiser, self.schedule = denoiser, denoiser.schedule
         on_gpu = next(denoiser.parameters()).is_cuda
-        how = {"dynamic": False, "mode": "reduce-overhead" if on_gpu else "default"}
-        self._fast = copy.copy(denoiser)  # what a denoiser does around its networks stays as it is written
-        self._fast._modules = {name: torch.compile(part, **how) for name, part in denoiser.named_children()}
+        self._fast = _with_compiled_networks(denoiser, "reduce-overhead" if on_gpu else "default")
 
     def predict_noise(self, x_t: Tensor, t: int | Tensor, condition: Tensor | None = None) -> Tensor:
         """See `Denoiser.predict_noise`.
@@ -52,6 +50,18 @@ class Compiled(Denoiser):
                 f"torch.compile can make no kernels here: {str(error).splitlines()[0]}; it needs a C++ compiler, and "
                 "on a GPU Triton. Install them, or set compile: false"
             ) from error
+
+
+def _with_compiled_networks(denoiser: Denoiser, mode: str) -> Denoiser:
+    """A denoiser that does around its networks what the given one does, as it is written; they share all weights."""
+    twin = copy.copy(denoiser)
+    twin._modules = {
+        name: _with_compiled_networks(part, mode)
+        if isinstance(part, Denoiser)
+        else torch.compile(part, dynamic=False, mode=mode)
+        for name, part in denoiser.named_children()
+    }
+    return twin
 
 
 def _filled(values: Tensor | int | None, rows: int) -> Tensor | int | None:

@@ -18,7 +18,7 @@ TRAINING_CODE = (
     *("diffmia.training", "diffmia.latent_training_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "59fbb37eea308459")
+TRAINING_PINNED = (1, "0156d8d8a974d6d3")
 
 PACKAGE = {
     "__init__": "",

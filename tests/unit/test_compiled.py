@@ -102,6 +102,22 @@ def test_rows_are_filled_up_to_a_power_of_two(rows, filled, model, asked):
     assert asked == [filled, filled]
 
 
+def test_a_denoiser_within_another_is_compiled_too(model, asked):
+    """As the U-Net of a text-to-image model is while its text encoder is trained with it."""
+
+    class Around(Denoiser):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.text, self.schedule = model, nn.Embedding(5, 4), model.schedule
+
+        def predict_noise(self, x_t, t, condition=None):
+            return self.inner.predict_noise(x_t, t, self.text(condition))
+
+    around, x, tokens = Around(), torch.randn(3, 1, 8, 8), torch.tensor([1, 4, 0])
+    torch.testing.assert_close(Compiled(around).predict_noise(x, 7, tokens), around.predict_noise(x, 7, tokens))
+    assert asked == [4, 4]  # the text encoder, and the network
+
+
 def test_an_answer_is_not_overwritten_by_the_next(model, monkeypatch):
     """As a CUDA graph would."""
 
