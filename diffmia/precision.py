@@ -49,7 +49,7 @@ def layout(device: torch.device, precision: Precision, compiled: bool = False) -
     """The order of a network's weights in which its convolutions are fastest; changes no number but by rounding.
 
     On CPUs channels last is about a tenth faster. Of a GPU only the units that float32 is too fine for want it (on an
-    H200 strict float32 is 12 % slower with it), and compiled kernels choose for themselves.
+    H200 a training in strict float32 was 12 % slower with it), and compiled kernels choose for themselves.
     """
     plain = device.type == "cuda" and (compiled or precision == EXACT)
     return torch.contiguous_format if plain else torch.channels_last

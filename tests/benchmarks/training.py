@@ -3,7 +3,7 @@
 Both train the same network on the same noise images, turn about, in one process; the best of some rounds counts.
 Weights are random: that does not change the time. Run it on an idle machine; the defaults take about three minutes on
 two cores. On a card: `--device cuda --target ddpm_cifar10 --images 1280 --arithmetic float32 tf32 bfloat16+compile`;
-memory is then what an epoch takes beyond weights and optimisers.
+memory is then what an epoch takes beyond weights and optimisers, and without what CUDA graphs hold for good.
 """
 
 from __future__ import annotations
