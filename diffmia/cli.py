@@ -67,24 +67,24 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         match chosen.command:
             case "run":
-                from diffmia.launch import launch
+                from diffmia.commands.run import launch
 
                 return launch(rest or ["--cores", "all"])
             case "status":
-                from diffmia.status import status
+                from diffmia.commands.status import status
 
                 print(status(chosen.all))
             case "fetch":
-                from diffmia.fetch_command import fetch_command
+                from diffmia.commands.fetch import fetch_command
 
                 return fetch_command(chosen.ids, chosen.dry_run)
             case "schema":
-                from diffmia.config import SCHEMA_PATH, json_schema
+                from diffmia.config.config import SCHEMA_PATH, json_schema
 
                 SCHEMA_PATH.write_text(json_schema())
             case "data":
-                from diffmia import inventory
-                from diffmia.config import read_config
+                from diffmia.commands import data as inventory
+                from diffmia.config.config import read_config
 
                 datasets = read_config().datasets
                 if chosen.action == "list":

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.atomic import atomic_path
+from diffmia.files.receipts import SourceFile
 from diffmia.spec import Sha256, Spec
 
 ROLES = ("member", "non_member", "auxiliary")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from diffmia.atomic import atomic_path
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
+from diffmia.files.atomic import atomic_path
+from diffmia.files.receipts import files_of
 from diffmia.models.base import ImportedTarget, TargetSpec
-from diffmia.receipts import files_of
 from diffmia.splits import ROLES
 
 

@@ -61,7 +61,7 @@ rule merge_answers:
     wildcard_constraints:
         target=one_of(in_several_shards()),
     conda:
-        "../envs/torch.yaml"
+        "../envs/analysis.yaml"
     threads: 1
     resources:
         gpu=0,

@@ -5,17 +5,17 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from diffmia import jobs
 from diffmia.attacks.blind import BlindAttack
 from diffmia.attacks.learned import LearnedAttack
-from diffmia.captions import CAPTION, NONE
-from diffmia.config import load_config
+from diffmia.captions.texts import CAPTION, NONE
+from diffmia.commands.summary import summary
+from diffmia.config.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, is_drawn, shown_attacks, shown_searches
-from diffmia.missing import missing_cells, report_missing
 from diffmia.models.base import ImportedTarget, TrainedTarget
-from diffmia.summary import summary
+from diffmia.planning import jobs
+from diffmia.planning.missing import missing_cells, report_missing
 from diffmia.tables import TABLES
 
 try:

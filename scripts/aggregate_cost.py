@@ -1,6 +1,6 @@
 """Collect what each row of the metrics cost."""
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821

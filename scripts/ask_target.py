@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.images import open_images
-        from diffmia.inputs import Latents, Pixels
+        from diffmia.files.images import open_images
+        from diffmia.passes.inputs import Latents, Pixels
         from diffmia.passes.stage import run_shard
 
         spec, given = job.config.targets[job.wildcards.target], job.input

@@ -1,10 +1,10 @@
 """Write a sentence about each image of a dataset."""
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.captioning import caption_images
+        from diffmia.captions.stage import caption_images
 
         spec = job.config.captioners[job.wildcards.captioner]
         files, out, meta = job.input, job.output.captions, job.output.meta

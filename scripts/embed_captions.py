@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.embeddings import embed_captions
+        from diffmia.encoding.embeddings import embed_captions
 
         captions = job.input.get("captions")
         facts = embed_captions(

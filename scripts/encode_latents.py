@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.latents import encode_latents
+        from diffmia.encoding.latents import encode_latents
 
         number, of = map(int, job.wildcards.shard.split("of"))
         facts = encode_latents(

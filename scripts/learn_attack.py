@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.learning import learn_attack
+        from diffmia.scoring.learning import learn_attack
 
         attack = job.wildcards.attack
         spec = job.config.attack(attack, job.wildcards.target)

@@ -1,6 +1,6 @@
 """Score members and non-members without a model."""
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821

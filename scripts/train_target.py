@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 if __name__ == "__main__":
     with job_context(snakemake) as job:  # noqa: F821
-        from diffmia.training_stage import train_target
+        from diffmia.training.stage import train_target
 
         folder = Path(job.output.description).parent
         device = job.device()

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt
 
 from diffmia.datasets.base import About
 from diffmia.models.base import TargetSpec
-from diffmia.probes import UNCONDITIONAL, Norm, Question
+from diffmia.search.probes import UNCONDITIONAL, Norm, Question
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from diffmia.attacks.base import AttackSpec
-from diffmia.failures import NotApplicable
 from diffmia.models.base import TargetSpec
-from diffmia.probes import Question
+from diffmia.running.failures import NotApplicable
+from diffmia.search.probes import Question
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from diffmia.attacks.base import Answers, beyond_the_last
 from diffmia.attacks.learned import ROC_SCORE, LearnedAttack, Rows
 from diffmia.models.base import TargetSpec
-from diffmia.probes import GradientLoss, GradientProbe
+from diffmia.search.probes import GradientLoss, GradientProbe
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt
 
 from diffmia.attacks.base import TableAttack, beyond_the_last
 from diffmia.models.base import TargetSpec
-from diffmia.probes import Drift, Norm, Probe
+from diffmia.search.probes import Drift, Norm, Probe
 
 if TYPE_CHECKING:
     import pandas as pd

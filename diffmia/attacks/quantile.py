@@ -19,10 +19,10 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field
 from diffmia.attacks.base import beyond_the_last
 from diffmia.attacks.learned import ROC_SCORE, LearnedAttack, Rows, Share, decision
 from diffmia.errors import DiffmiaError
-from diffmia.failures import NotApplicable
 from diffmia.models.base import TargetSpec
-from diffmia.probes import BASE_PAIR, OMS_PAIR, Anchor, Probe, column
-from diffmia.progress import Progress
+from diffmia.running.failures import NotApplicable
+from diffmia.running.progress import Progress
+from diffmia.search.probes import BASE_PAIR, OMS_PAIR, Anchor, Probe, column
 
 if TYPE_CHECKING:
     import numpy as np

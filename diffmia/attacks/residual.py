@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from diffmia.attacks.base import TableAttack, beyond_the_last
-from diffmia.iterations import PICARD, parse
 from diffmia.models.base import TargetSpec
-from diffmia.probes import BASE_PAIR, OMS_PAIR, Anchor, Norm, Probe, Start, column
+from diffmia.search.iterations import PICARD, parse
+from diffmia.search.probes import BASE_PAIR, OMS_PAIR, Anchor, Norm, Probe, Start, column
 
 if TYPE_CHECKING:
     import pandas as pd

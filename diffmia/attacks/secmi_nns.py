@@ -12,8 +12,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from diffmia.attacks.base import beyond_the_last
 from diffmia.attacks.learned import ROC_SCORE, LearnedAttack, Rows, Share
 from diffmia.models.base import TargetSpec
-from diffmia.probes import BASE_PAIR, OMS_PAIR, Anchor, DifferenceMap, Probe
-from diffmia.progress import Progress
+from diffmia.running.progress import Progress
+from diffmia.search.probes import BASE_PAIR, OMS_PAIR, Anchor, DifferenceMap, Probe
 
 if TYPE_CHECKING:
     import numpy as np

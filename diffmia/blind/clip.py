@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from transformers import CLIPImageProcessorPil, CLIPVisionModelWithProjection
 
-from diffmia.pretrained import load_model, load_part, pixel_values
-from diffmia.progress import Progress
+from diffmia.models.networks.pretrained import load_model, load_part, pixel_values
+from diffmia.running.progress import Progress
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from diffmia.attacks.learners.fitting import outputs, seeded, settle_batch_norm, train_epoch
 from diffmia.attacks.learners.resnet import ResNet
 from diffmia.blind.cross_validation import FitPredict
-from diffmia.images import to_unit_range
+from diffmia.files.images import to_unit_range
 
 WIDTHS = (16, 32)  # with one block a stage: some 19,500 weights
 

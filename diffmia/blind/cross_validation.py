@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from diffmia.failures import NotApplicable
-from diffmia.progress import Progress
+from diffmia.running.failures import NotApplicable
+from diffmia.running.progress import Progress
 
 log = logging.getLogger(__name__)
 

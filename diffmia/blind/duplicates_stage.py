@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from diffmia.atomic import atomic_path
 from diffmia.blind.duplicates import near_duplicates
 from diffmia.blind.spec import DuplicatesSpec
-from diffmia.images import open_images
+from diffmia.files.atomic import atomic_path
+from diffmia.files.images import open_images
 
 
 def find_duplicates(spec: DuplicatesSpec, images: Path, split: Path, out: Path) -> dict:

@@ -12,10 +12,10 @@ import pandas as pd
 
 from diffmia.attacks.blind import BlindAttack
 from diffmia.blind.cross_validation import out_of_fold
-from diffmia.device import device_name
-from diffmia.finite import check_finite
-from diffmia.images import open_images
-from diffmia.scoring import JUDGED_ROLES, write_scores
+from diffmia.files.images import open_images
+from diffmia.running.device import device_name
+from diffmia.running.finite import check_finite
+from diffmia.scoring.reading import JUDGED_ROLES, write_scores
 from diffmia.splits import roles_of
 
 if TYPE_CHECKING:

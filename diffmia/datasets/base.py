@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 from diffmia.spec import Spec
 
 Shape = tuple[int, int, int]  # C, H, W

@@ -13,7 +13,7 @@ from pydantic import Field
 from diffmia.datasets.base import ImageStream, Sample, Shape
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32  # the R, G and B planes, row by row

@@ -13,7 +13,7 @@ from diffmia.datasets.base import Download, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 from diffmia.spec import Sha256
 
 _IMAGE = r"(^|/)val2017/(?P<file>\d{12}\.jpg)$"

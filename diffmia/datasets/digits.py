@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import Field
 
 from diffmia.datasets.base import About, DatasetSpec, ImageStream, Sample, Shape
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 
 SIDE = 8
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 

@@ -14,9 +14,9 @@ from pydantic import Field, field_validator
 
 from diffmia.datasets.base import About, DatasetSpec, ImageFile, ImageStream, Sample, Shape
 from diffmia.errors import DiffmiaError
-from diffmia.images import open_images
-from diffmia.layout import prepared_files
-from diffmia.receipts import SourceFile
+from diffmia.files.images import open_images
+from diffmia.files.layout import prepared_files
+from diffmia.files.receipts import SourceFile
 
 
 class Joined(DatasetSpec):

@@ -12,7 +12,7 @@ from diffmia.datasets.base import Download, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.official import Members, OfficialDataset
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 
 
 class LFW(OfficialDataset):

@@ -13,7 +13,7 @@ from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.datasets.folder import image_names
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 
 DATABASE = "data.mdb"
 

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 
 COLUMNS = ("file", "url", "caption", "sha256")
 

@@ -14,7 +14,7 @@ from diffmia.datasets.archives import member_sizes, read_members
 from diffmia.datasets.base import DatasetSpec, Download
 from diffmia.datasets.download import download
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 from diffmia.spec import Sha256
 
 Url = Annotated[str, StringConstraints(pattern=r"^https?://")]

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from diffmia.atomic import atomic_path
 from diffmia.datasets.base import DatasetSpec, ImageFile, ImageStream
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import files_of, write_receipt
+from diffmia.files.atomic import atomic_path
+from diffmia.files.receipts import files_of, write_receipt
 
 SAMPLES_SCHEMA = pa.schema(
     [

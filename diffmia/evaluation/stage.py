@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow.parquet as pq
 
-from diffmia.atomic import atomic_path
 from diffmia.attacks.base import AttackSpec
 from diffmia.blind import STANDARD_ERROR_FACTOR
 from diffmia.errors import DiffmiaError
@@ -31,12 +30,13 @@ from diffmia.evaluation.rows import (
 )
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.evaluation.transfer import TRANSFER_COLUMNS, transfer_thresholds
-from diffmia.layout import by_id_and_seed, id_and_seed
-from diffmia.progress import Progress
-from diffmia.scoring import read_scores
+from diffmia.files.atomic import atomic_path
+from diffmia.files.layout import by_id_and_seed, id_and_seed
+from diffmia.running.progress import Progress
+from diffmia.scoring.reading import read_scores
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 log = logging.getLogger(__name__)
 

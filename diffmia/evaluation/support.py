@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from diffmia.errors import DiffmiaError
-from diffmia.finite import check_finite
+from diffmia.running.finite import check_finite
 
 SHOWN_FROM = 1  # false positives that the FPR allows: below, a TPR at it is not a number
 RELIABLE_FROM = 10  # below, it rests on a handful of samples

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from diffmia.iterations import PICARD
-from diffmia.probes import BASE_PAIR, NORMS, OMS_PAIR, column
+from diffmia.search.iterations import PICARD
+from diffmia.search.probes import BASE_PAIR, NORMS, OMS_PAIR, column
 
 if TYPE_CHECKING:
     from diffmia.attacks.residual import ResidualAttack
-    from diffmia.studies import StudiesSpec
+    from diffmia.search.studies import StudiesSpec
 
 Columns = list[list[Any]]  # of StudiedAttack
 

@@ -13,9 +13,9 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from diffmia.atomic import atomic_path
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
+from diffmia.files.atomic import atomic_path
 from diffmia.tables.measured import span
 
 STYLE = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from diffmia.config import Config, studied_attacks
+from diffmia.config.config import Config, studied_attacks
 from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.columns import COLUMNS, base_and_oms

@@ -15,11 +15,11 @@ from diffmia.evaluation.rows import read_metrics
 from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.figure import FigureData, save
-from diffmia.layout import id_and_seed
-from diffmia.scoring import read_scores
+from diffmia.files.layout import id_and_seed
+from diffmia.scoring.reading import read_scores
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 _READERS = {"metrics.csv": read_metrics, "cost.csv": pd.read_csv}
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from diffmia.errors import DiffmiaError
+from diffmia.files.receipts import SourceFile
 from diffmia.models.published import PublishedModel, published_models
 from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
-from diffmia.receipts import SourceFile
+from diffmia.search.studies import StudiesSpec
 from diffmia.spec import Sha256, Spec
-from diffmia.studies import StudiesSpec
 
 if TYPE_CHECKING:
-    from diffmia.denoiser import Denoiser
+    from diffmia.denoisers.denoiser import Denoiser
 
 EXACT = "float32"
 Precision = Literal["float32", "tf32", "bfloat16", "float16"]
@@ -117,7 +117,7 @@ class TrainedTarget(TargetSpec):
     """A target that this workflow trains on the members of its split."""
 
     # what makes the data of its training, `module:function` (spec, TrainingFiles, device) -> TrainingData
-    preparation: ClassVar[str] = "diffmia.training_data:prepare_pixels"
+    preparation: ClassVar[str] = "diffmia.training.data:prepare_pixels"
 
     training: TrainingSpec = Field(description="How it is trained")
 

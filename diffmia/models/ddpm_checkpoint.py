@@ -12,7 +12,7 @@ from diffmia.models.ddpm_unet import UNetShape
 from diffmia.models.schedule import ScheduleSpec
 
 if TYPE_CHECKING:
-    from diffmia.denoiser import Denoiser
+    from diffmia.denoisers.denoiser import Denoiser
 
 
 class DDPMCheckpoint(CheckpointTarget):

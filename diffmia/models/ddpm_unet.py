@@ -15,7 +15,7 @@ from diffmia.spec import Spec
 if TYPE_CHECKING:
     from diffusers import UNet2DModel
 
-    from diffmia.denoiser import Denoiser
+    from diffmia.denoisers.denoiser import Denoiser
 
 
 class UNetShape(Spec):
@@ -95,8 +95,8 @@ class DDPMUNet(TrainedTarget):
 
     def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
         """See `TrainedTarget.build`."""
+        from diffmia.denoisers.schedules import DiscreteSchedule
         from diffmia.models.networks.unet import UNetDenoiser
-        from diffmia.schedules import DiscreteSchedule
 
         return UNetDenoiser(self.model.build(image_shape), DiscreteSchedule.from_spec(self.schedule))
 

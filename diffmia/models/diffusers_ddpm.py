@@ -13,7 +13,7 @@ from diffmia.models.pipelines import SCHEDULER, PipelineTarget
 from diffmia.models.schedule import ScheduleSpec
 
 if TYPE_CHECKING:
-    from diffmia.denoiser import Denoiser
+    from diffmia.denoisers.denoiser import Denoiser
 
 UNET = "unet/config.json"
 

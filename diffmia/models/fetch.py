@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from diffmia.atomic import atomic_path
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
+from diffmia.files.atomic import atomic_path
+from diffmia.files.receipts import SourceFile, write_receipt
 from diffmia.models.published import PublishedModel
-from diffmia.receipts import SourceFile, write_receipt
 
 NOT_KNOWN = "not known"
 NO_FILE = "none"

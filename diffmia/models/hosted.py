@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from diffmia.files.receipts import SourceFile
 from diffmia.models.hub import HubFiles, Repository, cached_in_hub, fetch_from_hub, hub_cache
 from diffmia.models.published import PublishedModel, Revision, published_models
-from diffmia.receipts import SourceFile
 from diffmia.spec import Spec
 
 

@@ -42,8 +42,8 @@ class LatentTarget(TargetSpec):
 
     def load(self, folder: Path) -> LatentDenoiser:
         """See `TargetSpec.load`."""
+        from diffmia.denoisers.schedules import DiscreteSchedule
         from diffmia.models.networks.latent import load_denoiser
-        from diffmia.schedules import DiscreteSchedule
 
         denoiser = load_denoiser(folder, DiscreteSchedule.from_spec(self.schedule))
         if self.gradient_checkpointing:

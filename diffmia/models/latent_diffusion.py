@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTokenizer
 
-    from diffmia.denoiser import Denoiser
+    from diffmia.denoisers.denoiser import Denoiser
     from diffmia.models.networks.latent import TextEncoder
 
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z]+$")]
@@ -174,7 +174,7 @@ class LatentDiffusion(LatentTarget, TrainedTarget):
     members: all that a target on this split and its null targets know of the members is in the denoiser.
     """
 
-    preparation: ClassVar = "diffmia.latent_training_data:prepare_latents"
+    preparation: ClassVar = "diffmia.training.latent_data:prepare_latents"
 
     family: Literal["latent_diffusion"]
     autoencoder: AutoencoderSpec = Field(description="Autoencoder, whose latents are noised")
@@ -184,8 +184,8 @@ class LatentDiffusion(LatentTarget, TrainedTarget):
 
     def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
         """See `TrainedTarget.build`; it is told token ids."""
+        from diffmia.denoisers.schedules import DiscreteSchedule
         from diffmia.models.networks.latent import LatentDenoiser, TokenDenoiser
-        from diffmia.schedules import DiscreteSchedule
 
         shape = self.autoencoder.latent_shape(image_shape)
         unet = self.model.build(shape, cross_attention_dim=self.text.width)

@@ -13,7 +13,7 @@ from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
-    from diffmia.denoiser import Denoiser
+    from diffmia.denoisers.denoiser import Denoiser
     from diffmia.models.networks.uvit import UViT
 
 
@@ -60,8 +60,8 @@ class UViTTarget(TargetSpec):
 
     def load(self, folder: Path) -> Denoiser:
         """See `TargetSpec.load`."""
+        from diffmia.denoisers.schedules import build_schedule
         from diffmia.models.networks.uvit import load_uvit
-        from diffmia.schedules import build_schedule
 
         return load_uvit(folder, build_schedule(self.schedule))
 
@@ -73,8 +73,8 @@ class TrainedUViT(UViTTarget, TrainedTarget):
 
     def build(self, image_shape: tuple[int, int, int]) -> Denoiser:
         """See `TrainedTarget.build`."""
+        from diffmia.denoisers.schedules import build_schedule
         from diffmia.models.networks.uvit import UViTDenoiser
-        from diffmia.schedules import build_schedule
 
         return UViTDenoiser(self.model.build(image_shape), build_schedule(self.schedule))
 

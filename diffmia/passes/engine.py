@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmia.denoiser import Denoiser
-from diffmia.failures import OutOfMemory
-from diffmia.finite import check_finite
-from diffmia.inputs import Batch, Inputs
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.passes.inputs import Batch, Inputs
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples, write_table
-from diffmia.probes import Question
-from diffmia.progress import Progress
+from diffmia.running.failures import OutOfMemory
+from diffmia.running.finite import check_finite
+from diffmia.running.progress import Progress
+from diffmia.search.probes import Question
 
 log = logging.getLogger(__name__)
 

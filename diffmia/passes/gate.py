@@ -11,12 +11,12 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
 from diffmia.errors import DiffmiaError
-from diffmia.inputs import Inputs
 from diffmia.models.base import EXACT
 from diffmia.passes.engine import Answer, ModelPass
-from diffmia.probes import merge
+from diffmia.passes.inputs import Inputs
+from diffmia.search.probes import merge
 
 if TYPE_CHECKING:
     from diffmia.attacks.base import TableAttack

@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmia.denoiser import Denoiser
-from diffmia.gradient_norms import gradient_norms
-from diffmia.inputs import Batch
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.gradients.norms import gradient_norms
 from diffmia.models.base import TargetSpec
-from diffmia.noise import sample_noise
-from diffmia.noise_search import search_map
-from diffmia.probes import BACKWARD, GradientLoss, GradientProbe
+from diffmia.passes.inputs import Batch
+from diffmia.search.noise import sample_noise
+from diffmia.search.noise_search import search_map
+from diffmia.search.probes import BACKWARD, GradientLoss, GradientProbe
 
 # losses that share the query about a constant epsilon^1
 _AFTER_A_CONSTANT: tuple[GradientLoss, ...] = ("detached", "training")

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmia.denoiser import Denoiser
-from diffmia.inputs import Batch
-from diffmia.jacobian import spectral_norms
+from diffmia.denoisers.denoiser import Denoiser
 from diffmia.models.base import TargetSpec
-from diffmia.noise import sample_noise
-from diffmia.noise_search import NoiseSearch, search_map
-from diffmia.probes import PRODUCTS, JacobianProbe
+from diffmia.passes.inputs import Batch
+from diffmia.search.jacobian import spectral_norms
+from diffmia.search.noise import sample_noise
+from diffmia.search.noise_search import NoiseSearch, search_map
+from diffmia.search.probes import PRODUCTS, JacobianProbe
 
 # Power iteration gives lower bounds, and creeps where the largest singular values lie close together. On trained digits
 # targets (8 samples each, t = 50 and 200, the whole Jacobian for comparison) these are 0.1 to 3 % too low; a tolerance

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffmia.denoiser import Denoiser
-from diffmia.inputs import Batch
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import DiscreteSchedule, Schedule
 from diffmia.models.base import TargetSpec
-from diffmia.noise import sample_noise
-from diffmia.noise_search import NoiseSearch, residual_norms
-from diffmia.probes import NORMS, DifferenceMap, Drift, Probe, Question, Trajectory, column, reductions
-from diffmia.schedules import DiscreteSchedule, Schedule
+from diffmia.passes.inputs import Batch
+from diffmia.search.noise import sample_noise
+from diffmia.search.noise_search import NoiseSearch, residual_norms
+from diffmia.search.probes import NORMS, DifferenceMap, Drift, Probe, Question, Trajectory, column, reductions
 
 
 @torch.inference_mode()

@@ -14,18 +14,17 @@ import pandas as pd
 import torch
 from pydantic import TypeAdapter
 
-from diffmia.compiled import Compiled
-from diffmia.denoiser import Denoiser
-from diffmia.device import device_name
-from diffmia.errors import DiffmiaError
-from diffmia.inputs import Inputs
+from diffmia.denoisers.compiled import Compiled
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.precision import InPrecision, layout
 from diffmia.models.base import EXACT, TargetSpec
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
 from diffmia.passes.gate import PER_SIDE, rank_agreement
+from diffmia.passes.inputs import Inputs
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import SCHEMA_VERSION, Samples
-from diffmia.precision import InPrecision, layout
-from diffmia.probes import DifferenceMap, Drift, GradientProbe, JacobianProbe, Probe, Trajectory
+from diffmia.running.device import device_name
+from diffmia.search.probes import DifferenceMap, Drift, GradientProbe, JacobianProbe, Probe, Trajectory
 from diffmia.splits import roles_of
 from diffmia.targets import load_target
 
@@ -110,28 +109,6 @@ def in_arithmetic(denoiser: Denoiser, resolved: dict, device: torch.device) -> t
     fast = Compiled(denoiser) if compiled else denoiser
     fast = fast if precision == EXACT else InPrecision(fast, precision)
     return fast, precision + (", compiled" if compiled else "")
-
-
-def merge_facts(metas: list[Path]) -> dict:
-    """Facts of a whole pass from those of its shards.
-
-    Raises
-    ------
-    DiffmiaError
-        If they are not the facts of each shard once.
-    """
-    facts = [json.loads(Path(path).read_text()) for path in metas]
-    if sorted(fact["shard"] for fact in facts) != [[number, len(facts)] for number in range(len(facts))]:
-        found = ", ".join("{} of {}".format(*fact["shard"]) for fact in facts)
-        raise DiffmiaError(
-            f"{', '.join(map(str, metas))} must be of {len(facts)} shards of one pass, each once, and are of "
-            f"shards {found}, counted from 0; remove them and run again"
-        )
-    summed = {key: sum(fact[key] for fact in facts) for key in ("samples", "queries_made", "seconds")}
-    same = ("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample")
-    devices = " + ".join(sorted({fact["device"] for fact in facts}))
-    faster = {key: min(fact[key] for fact in facts) for key in ("arithmetic", "rank_agreement") if key in facts[0]}
-    return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed | faster
 
 
 def first_of_each_side(roles: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:

@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffmia.atomic import atomic_path
-from diffmia.probes import Question
+from diffmia.files.atomic import atomic_path
+from diffmia.search.probes import Question
 
 SECONDS = b"seconds"
 Texts = Callable[[str, np.ndarray], str | None]  # condition, sample ids -> hash, None where nothing is told

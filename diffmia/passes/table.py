@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffmia.atomic import atomic_path
-from diffmia.errors import DiffmiaError
-from diffmia.inputs import Inputs
+from diffmia.files.atomic import atomic_path
+from diffmia.passes.inputs import Inputs
 from diffmia.passes.store import PieceStore, column_type
-from diffmia.probes import Question
+from diffmia.search.probes import Question
 
 SCHEMA_VERSION = "1"
 
@@ -58,43 +56,3 @@ def _schema(questions: list[Question], metadata: dict) -> pa.Schema:
     fields = [("sample_id", pa.int64()), ("role", pa.string()), ("label", pa.int64())]
     fields += [(name, column_type(question)) for question in questions for name in question.columns()]
     return pa.schema(fields, metadata={key: str(value) for key, value in metadata.items()})
-
-
-def merge_shards(shards: list[Path], out: Path) -> None:
-    """Join the shards' tables by sample id, a block at a time.
-
-    Raises
-    ------
-    DiffmiaError
-        If a shard is no whole file, or the shards differ in columns or hashes, or have samples in common.
-    """
-    schemas = [_schema_of(path) for path in shards]
-    for path, schema in zip(shards, schemas, strict=True):
-        if not schema.equals(schemas[0], check_metadata=True):
-            raise DiffmiaError(f"{path} was made by another pass than {shards[0]}; run the residual pass again")
-    with atomic_path(out) as scratch, pq.ParquetWriter(scratch, schemas[0]) as writer:
-        last = -1
-        for table in _blocks(sorted(shards, key=_first_id)):
-            if table["sample_id"][0].as_py() <= last:
-                raise DiffmiaError(f"the shards {', '.join(map(str, shards))} have samples in common")
-            last = table["sample_id"][-1].as_py()
-            writer.write_table(table)
-
-
-def _schema_of(shard: Path) -> pa.Schema:
-    try:
-        return pq.read_schema(shard)
-    except pa.ArrowInvalid as error:
-        raise DiffmiaError(f"{shard} is not a whole parquet file ({error}); remove it and run again") from error
-
-
-def _first_id(shard: Path) -> int:
-    """The lowest sample id of a shard; an empty shard has its place before all others."""
-    return next((table["sample_id"][0].as_py() for table in _blocks([shard])), -1)
-
-
-def _blocks(shards: list[Path]) -> Iterator[pa.Table]:
-    for path in shards:
-        file = pq.ParquetFile(path)
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group)

@@ -9,7 +9,7 @@ from diffmia.tables.table import Table, TableInputs
 
 if TYPE_CHECKING:
     from diffmia.attacks.base import AttackSpec
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 
 def table1(inputs: TableInputs) -> Table:

@@ -13,7 +13,7 @@ from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, with_threat_model
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 _TITLE = "Published and measured"
 

@@ -12,7 +12,7 @@ from diffmia.tables.measured import METRICS, MISSING, span
 from diffmia.tables.threat_model import threat_model_notes
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 # by the first word of a flag
 _FLAGS = {

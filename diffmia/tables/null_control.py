@@ -15,7 +15,7 @@ from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, threat_model_notes, with_threat_model
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 _TITLE = "AUC on null controls: models that were trained on neither the members nor the non-members"
 _CHANCE = 50.0

@@ -11,12 +11,12 @@ import pandas as pd
 from pydantic import ImportString, TypeAdapter
 
 from diffmia.evaluation.rows import read_metrics
-from diffmia.layout import by_id_and_seed
+from diffmia.files.layout import by_id_and_seed
 from diffmia.tables import TABLES
 from diffmia.tables.table import TableInputs, write
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 
 def render_tables(

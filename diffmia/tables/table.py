@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from diffmia.atomic import atomic_path
 from diffmia.evaluation.transfer import TRANSFER_COLUMNS
+from diffmia.files.atomic import atomic_path
 from diffmia.tables.html import html_page
 from diffmia.tables.latex import latex_table
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, with_threat_model
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 _TITLE = "Attacks on text-to-image models by the text that the model is told"
 _SHOWN = ["auc", "tpr_at_1_fpr"]

@@ -11,7 +11,7 @@ from diffmia.evaluation.rows import attack_of
 
 if TYPE_CHECKING:
     from diffmia.attacks.base import AttackSpec
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 COLUMNS = ("Access", "Supervision")
 

@@ -12,7 +12,7 @@ from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, threat_model_notes, with_threat_model
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 _TITLE = "Thresholds from a surrogate: chosen on another seed's target, judged on this one"
 _FPR = "tpr_at_1_fpr"  # the one that is printed

@@ -15,7 +15,7 @@ from diffmia.tables.table import Table, TableInputs
 from diffmia.tables.threat_model import COLUMNS, caption, threat_model, threat_model_notes, with_threat_model
 
 if TYPE_CHECKING:
-    from diffmia.config import Config
+    from diffmia.config.config import Config
 
 _TITLE = "What an AUC is worth: its excess over blind baselines, and the same attack on a model that saw neither set"
 _METRICS = ("auc", "tpr_at_1_fpr")

@@ -24,12 +24,12 @@ from residual_pass import ROOT, SHAPES, cpu_model, peak_memory
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from diffmia.config import load_config
-from diffmia.denoiser import Denoiser
-from diffmia.device import device_name, use_device
-from diffmia.gradient_norms import gradient_norms
+from diffmia.config.config import load_config
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.precision import layout
+from diffmia.gradients.norms import gradient_norms
 from diffmia.models.base import EXACT
-from diffmia.precision import layout
+from diffmia.running.device import device_name, use_device
 
 TIMESTEPS = tuple(range(0, 1000, 100))
 

@@ -16,8 +16,8 @@ import torch
 import yaml
 from residual_pass import ROOT, SMALL, cpu_model, peak_memory, run
 
-from diffmia.config import Config, load_config
-from diffmia.device import use_device
+from diffmia.config.config import Config, load_config
+from diffmia.running.device import use_device
 
 SHAPE = (3, 32, 32)
 ALLOWED = 0.1  # of samples/s and of memory

@@ -22,17 +22,17 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffmia.config import Config, load_config
-from diffmia.denoiser import Denoiser
-from diffmia.device import use_device
-from diffmia.images import open_images, to_unit_range
-from diffmia.inputs import Pixels
-from diffmia.jobs import questions_of
+from diffmia.config.config import Config, load_config
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.files.images import open_images, to_unit_range
 from diffmia.passes.engine import ModelPass, run_pass
+from diffmia.passes.inputs import Pixels
 from diffmia.passes.residuals import answer, count_evaluations
 from diffmia.passes.stage import in_arithmetic
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples
+from diffmia.planning.jobs import questions_of
+from diffmia.running.device import use_device
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = {"ddpm_digits": (1, 8, 8), "ddpm_digits_smoke": (1, 8, 8), "ddpm_cifar10": (3, 32, 32)}

@@ -20,17 +20,17 @@ from linear_cost import config_of
 from residual_pass import SHAPES, cpu_model
 from training import forward_flop, matrix_rate, seconds_of, settings_of
 
-from diffmia.config import Config
-from diffmia.denoiser import Denoiser
-from diffmia.device import device_name, use_device
-from diffmia.images import open_images, to_unit_range
-from diffmia.inputs import Pixels
-from diffmia.jobs import questions_of
+from diffmia.config.config import Config
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.files.images import open_images, to_unit_range
 from diffmia.passes.engine import ModelPass, run_pass
+from diffmia.passes.inputs import Pixels
 from diffmia.passes.residuals import answer, count_evaluations
 from diffmia.passes.stage import in_arithmetic
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples
+from diffmia.planning.jobs import questions_of
+from diffmia.running.device import device_name, use_device
 
 ATTACKS = ["naive", "secmi", "pia", "pian"]
 

@@ -25,13 +25,13 @@ import yaml
 from diffusers import UNet2DConditionModel
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from diffmia.config import Config, load_config
-from diffmia.embeddings import embed_captions
-from diffmia.inputs import Latents
-from diffmia.jobs import pass_job
-from diffmia.latents import encode_latents
+from diffmia.config.config import Config, load_config
+from diffmia.encoding.embeddings import embed_captions
+from diffmia.encoding.latents import encode_latents
 from diffmia.models.networks.latent import ImageEncoder, TextEncoder
+from diffmia.passes.inputs import Latents
 from diffmia.passes.stage import run_shard
+from diffmia.planning.jobs import pass_job
 from diffmia.targets import describe
 from tests.benchmarks.residual_pass import ROOT, cpu_model
 from tests.unit.tiny_pipeline import tiny_pipeline

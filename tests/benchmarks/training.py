@@ -23,14 +23,14 @@ from residual_pass import ROOT, SHAPES, cpu_model, sgemm
 from torch.nn.functional import mse_loss
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffmia.config import load_config
-from diffmia.denoiser import Denoiser
-from diffmia.device import device_name, use_device
-from diffmia.images import to_unit_range
+from diffmia.config.config import load_config
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.precision import tf32
+from diffmia.files.images import to_unit_range
 from diffmia.models.base import TrainingSpec
-from diffmia.precision import tf32
-from diffmia.training import Trainer
-from diffmia.training_data import PixelSet, TrainingData
+from diffmia.running.device import device_name, use_device
+from diffmia.training.data import PixelSet, TrainingData
+from diffmia.training.trainer import Trainer
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import is_drawn
 from diffmia.tables import TABLES

@@ -102,7 +102,7 @@ def by_hand_is_the_stage(project, table):
     """NA with and without one more step of one sample, from the pipeline's own parts."""
     from diffusers import StableDiffusionPipeline
 
-    from diffmia.noise import sample_noise
+    from diffmia.search.noise import sample_noise
 
     pipe = StableDiffusionPipeline.from_pretrained(project.folder / "sd", safety_checker=None)
     row = table.iloc[3]

@@ -14,19 +14,19 @@ import torch
 import yaml
 from scipy.stats import spearmanr
 
-from diffmia.compiled import Compiled
-from diffmia.config import load_config
-from diffmia.device import use_device
-from diffmia.gradient_norms import gradient_norms
-from diffmia.inputs import Pixels
+from diffmia.config.config import load_config
+from diffmia.denoisers.compiled import Compiled
+from diffmia.denoisers.precision import InPrecision
+from diffmia.gradients.norms import gradient_norms
 from diffmia.models.base import TrainingSpec
 from diffmia.passes import gradients, residuals
 from diffmia.passes.engine import ModelPass
 from diffmia.passes.gate import rank_agreement
-from diffmia.precision import InPrecision
-from diffmia.probes import GradientProbe, merge
-from diffmia.training import Trainer
-from diffmia.training_data import PixelSet, TrainingData
+from diffmia.passes.inputs import Pixels
+from diffmia.running.device import use_device
+from diffmia.search.probes import GradientProbe, merge
+from diffmia.training.data import PixelSet, TrainingData
+from diffmia.training.trainer import Trainer
 from tests.conftest import REPOSITORY
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is visible")
@@ -184,7 +184,7 @@ def test_many_rows_at_once_are_a_loop_of_one():
 
 JOB = """
 import sys
-from diffmia.device import use_device
+from diffmia.running.device import use_device
 print(use_device("cuda", 1, 1), flush=True)
 sys.stdin.read()
 """

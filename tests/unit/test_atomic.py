@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from diffmia.atomic import atomic_path
 from diffmia.errors import DiffmiaError
+from diffmia.files.atomic import atomic_path
 
 FULL = "cannot write {}: No space left on device. Free some space and run again."
 

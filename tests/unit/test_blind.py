@@ -26,7 +26,7 @@ from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names
 from diffmia.blind.table import logistic_regression
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test
-from diffmia.scoring import read_scores
+from diffmia.scoring.reading import read_scores
 from diffmia.splits import ClassBalancedSplit, GroupSplit, GroupsSplit, build_split
 
 FOLDS = 5

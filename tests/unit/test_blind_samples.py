@@ -21,13 +21,13 @@ from diffmia.blind.clip import image_embeddings
 from diffmia.blind.cross_validation import out_of_fold
 from diffmia.blind.files import file_statistics
 from diffmia.blind.stage import score_blindly
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test
 from diffmia.evaluation.rows import read_metrics
 from diffmia.evaluation.stage import aggregate_metrics, evaluate_scores
-from diffmia.failures import NotApplicable
-from diffmia.scoring import write_scores
+from diffmia.running.failures import NotApplicable
+from diffmia.scoring.reading import write_scores
 from diffmia.splits import RandomSplit, build_split
 from diffmia.tables import trust
 from diffmia.tables.table import TableInputs

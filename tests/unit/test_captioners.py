@@ -16,14 +16,14 @@ from PIL import Image
 from tiny_models import save_blip
 from transformers import BertTokenizer, BlipImageProcessorPil
 
-from diffmia import jobs
-from diffmia.captioners.blip import Blip
-from diffmia.captioning import caption_images
-from diffmia.captions import read_captions, write_captions
-from diffmia.config import load_config
+from diffmia.captions.blip import Blip
+from diffmia.captions.stage import caption_images
+from diffmia.captions.texts import read_captions, write_captions
+from diffmia.config.config import load_config
 from diffmia.errors import DiffmiaError
 from diffmia.models.fetch import fetch_model, plan
 from diffmia.models.published import published_models
+from diffmia.planning import jobs
 
 CPU = torch.device("cpu")
 BLIP = "Salesforce/blip-image-captioning-base"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from diffmia.captions import read_captions, texts_of, write_captions
+from diffmia.captions.texts import read_captions, texts_of, write_captions
 from diffmia.errors import DiffmiaError
 
 CAPTIONS = ["a cat, asleep", 'the "big" dog', "une étoile — 星"]

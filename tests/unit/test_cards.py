@@ -16,7 +16,7 @@ JOB = """
 import logging, sys
 from types import SimpleNamespace
 import torch
-from diffmia import cards
+from diffmia.running import cards
 
 cards.SECONDS = 0.02
 torch.cuda.device_count = lambda: len(sys.argv) - 1

@@ -7,18 +7,19 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffmia import code_digest as module
-from diffmia import jobs, training_version
-from diffmia.code_digest import code_digest, imported
-from diffmia.config import load_config
+from diffmia.config.config import load_config
+from diffmia.planning import code_digest as module
+from diffmia.planning import jobs
+from diffmia.planning.code_digest import code_digest, imported
+from diffmia.training import version as training_version
 
 REPOSITORY = Path(__file__).parents[2]
 
 TRAINING_CODE = (
-    *("diffmia.training", "diffmia.latent_training_data"),
+    *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "0156d8d8a974d6d3")
+TRAINING_PINNED = (1, "025bb095b84cd501")
 
 PACKAGE = {
     "__init__": "",
@@ -118,17 +119,42 @@ class TestWhatMovesIt:
     [
         (
             "passes.residuals",
-            {"noise_search", "schedules", "noise", "probes"},
-            {"training", "scoring", "splits", "config", "gradient_norms", "layer_gradients", "passes.gradients"},
+            {"search.noise_search", "denoisers.schedules", "search.noise", "search.probes"},
+            {
+                "training.trainer",
+                "scoring.reading",
+                "splits",
+                "config.config",
+                "gradients.norms",
+                "gradients.layers",
+                "passes.gradients",
+            },
         ),
-        ("scoring", {"attacks.base", "probes", "finite"}, {"training", "passes.engine", "noise_search", "splits"}),
-        ("evaluation.stage", {"evaluation.roc", "evaluation.thresholds", "evaluation.resampling"}, {"noise_search"}),
+        (
+            "scoring.reading",
+            {"attacks.base", "search.probes", "running.finite"},
+            {"training.trainer", "passes.engine", "search.noise_search", "splits"},
+        ),
+        (
+            "evaluation.stage",
+            {"evaluation.roc", "evaluation.thresholds", "evaluation.resampling"},
+            {"search.noise_search"},
+        ),
         ("datasets.prepare", {"datasets.base", "datasets.download"}, {"splits", "datasets.cifar10"}),
-        ("models.ddpm_unet", {"models.networks.unet", "schedules", "denoiser"}, {"training"}),
-        ("training", {"models.base", "images", "denoiser"}, {"passes.engine", "noise_search", "runtime"}),
+        (
+            "models.ddpm_unet",
+            {"models.networks.unet", "denoisers.schedules", "denoisers.denoiser"},
+            {"training.trainer"},
+        ),
+        (
+            "training.trainer",
+            {"models.base", "files.images", "denoisers.denoiser"},
+            {"passes.engine", "search.noise_search", "running.runtime"},
+        ),
     ],
 )
 def test_what_a_stage_rests_on(stage, inside, outside):
+    assert imported(*(f"diffmia.{name}" for name in outside))  # or it raises: there is no such module
     found = imported(f"diffmia.{stage}")
     assert {f"diffmia.{name}" for name in inside} <= found
     assert not {f"diffmia.{name}" for name in outside} & found
@@ -172,16 +198,16 @@ def texts():
         ("diffmia/datasets/digits.py", "dataset (captioned_)?digits"),
         ("diffmia/datasets/prepare.py", "dataset .*"),
         ("diffmia/splits.py", "split|residuals|gradients|learning .*|tables"),
-        ("diffmia/noise.py", "residuals|gradients"),
-        ("diffmia/noise_search.py", "residuals|gradients"),
-        ("diffmia/schedules.py", "residuals|gradients"),
+        ("diffmia/search/noise.py", "residuals|gradients"),
+        ("diffmia/search/noise_search.py", "residuals|gradients"),
+        ("diffmia/denoisers/schedules.py", "residuals|gradients"),
         ("diffmia/models/networks/unet.py", "residuals|gradients"),
-        ("diffmia/gradient_norms.py", "gradients"),
-        ("diffmia/layer_gradients.py", "gradients"),
+        ("diffmia/gradients/norms.py", "gradients"),
+        ("diffmia/gradients/layers.py", "gradients"),
         ("diffmia/passes/gradients.py", "gradients"),
         ("diffmia/passes/residuals.py", "residuals"),
         ("diffmia/passes/engine.py", "residuals|gradients"),
-        ("diffmia/learning.py", "learning .*"),
+        ("diffmia/scoring/learning.py", "learning .*"),
         ("diffmia/attacks/gsa.py", "learning gsa_concat|evaluation"),
         ("diffmia/attacks/learners/boosting.py", "learning gsa_concat|evaluation"),
         ("diffmia/attacks/learners/resnet.py", "learning (quantile|secmi_nns)|evaluation"),
@@ -194,9 +220,9 @@ def texts():
         ("diffmia/figures/training_loss.py", "figure training_loss"),
         ("diffmia/figures/figure.py", "figure .*"),
         ("scripts/score_attacks.py", "score"),
-        ("diffmia/training.py", "nothing"),  # its version is raised by hand
-        ("diffmia/config_errors.py", "nothing"),
-        ("diffmia/launch.py", "nothing"),
+        ("diffmia/training/trainer.py", "nothing"),  # its version is raised by hand
+        ("diffmia/config/errors.py", "nothing"),
+        ("diffmia/commands/run.py", "nothing"),
     ],
 )
 def test_an_edit_reruns_what_it_decides(source, edited, reruns):
@@ -220,6 +246,6 @@ def test_published_numbers_are_part_of_tables(tmp_path, monkeypatch):
 
 def test_training_code_is_what_its_version_stands_for():
     assert (training_version.VERSION, code_digest(*TRAINING_CODE)) == TRAINING_PINNED, (
-        "training code changed: raise diffmia/training_version.py VERSION if what it makes changes, "
+        "training code changed: raise diffmia/training/version.py VERSION if what it makes changes, "
         "then pin the new digest here"
     )

@@ -12,12 +12,12 @@ import yaml
 from matplotlib.axes import Axes
 from sklearn.metrics import roc_auc_score
 
-from diffmia import jobs
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.figures import epochs, variants
 from diffmia.figures.figure import FigureData, save
 from diffmia.figures.shown import compared_targets, is_drawn, shown_searches
 from diffmia.figures.stage import plot_figure
+from diffmia.planning import jobs
 from tests.conftest import REPOSITORY
 
 TARGET = "ddpm_digits"

@@ -10,16 +10,16 @@ import torch
 import torch._inductor.config
 from torch import nn
 
-from diffmia.compiled import Compiled
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.compiled import Compiled
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.precision import InPrecision, layout
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import TrainingSpec
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.passes.stage import in_arithmetic
-from diffmia.precision import InPrecision, layout
-from diffmia.schedules import DiscreteSchedule
-from diffmia.training import Trainer
-from diffmia.training_data import PixelSet, TrainingData
+from diffmia.training.data import PixelSet, TrainingData
+from diffmia.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -10,14 +10,14 @@ import jsonschema
 import pytest
 import yaml
 
-from diffmia import jobs
-from diffmia.config import SCHEMA_PATH, json_schema, load_config
+from diffmia.config.config import SCHEMA_PATH, json_schema, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets
-from diffmia.jobs import learned_from, questions_of
 from diffmia.passes.residuals import count_evaluations
-from diffmia.probes import Probe
+from diffmia.planning import jobs
+from diffmia.planning.jobs import learned_from, questions_of
+from diffmia.search.probes import Probe
 from diffmia.tables import TABLES
 
 AS_SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())

@@ -22,7 +22,7 @@ from diffmia.datasets.digits import Digits
 from diffmia.datasets.folder import ImageFolder
 from diffmia.datasets.prepare import download_dataset, prepare_dataset
 from diffmia.errors import DiffmiaError
-from diffmia.receipts import SourceFile
+from diffmia.files.receipts import SourceFile
 from diffmia.spec import union_of
 from tests.unit.prepared import OUTPUTS, copy_of, prepare, prepare_again, write_tar
 

@@ -18,7 +18,7 @@ from diffmia.evaluation.resampling import stratified_weights
 from diffmia.evaluation.rows import attack_of, join_flags, split_flags
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.evaluation.stage import COLUMNS, evaluate_scores
-from diffmia.scoring import write_scores
+from diffmia.scoring.reading import write_scores
 
 SPEC = EvaluationSpec(bootstrap=150)
 LEVELS = {"_at_5_fpr": 0.05, "_at_1_fpr": 0.01}

@@ -11,12 +11,12 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from diffmia.embeddings import embed_captions
-from diffmia.encoding import encode_rows
+from diffmia.encoding.embeddings import embed_captions
+from diffmia.encoding.latents import encode_latents
+from diffmia.encoding.rows import encode_rows
 from diffmia.errors import DiffmiaError
-from diffmia.failures import OutOfMemory
-from diffmia.latents import encode_latents
 from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
+from diffmia.running.failures import OutOfMemory
 from diffmia.targets import describe
 from tests.unit.tiny_pipeline import tiny_pipeline
 

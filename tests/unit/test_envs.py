@@ -65,6 +65,6 @@ def test_jobs_of_the_analysis_environment_import_no_torch():
 
 
 def test_what_learns_without_a_device_imports_no_torch():
-    modules = ("learning", "attacks.gsa", "attacks.learners.boosting", "blind.stage", "blind.statistics")
+    modules = ("scoring.learning", "attacks.gsa", "attacks.learners.boosting", "blind.stage", "blind.statistics")
     code = f"import sys, {', '.join(f'diffmia.{name}' for name in modules)}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False).returncode == 0

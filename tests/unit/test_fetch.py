@@ -17,14 +17,14 @@ from huggingface_hub import constants, errors
 
 import diffmia.models.hub as hub
 from diffmia.cli import main
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.errors import DiffmiaError
+from diffmia.files.receipts import SourceFile
 from diffmia.models.diffusers_ddpm import DiffusersDDPM
 from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
 from diffmia.models.fetch import fetch_files, fetch_model, plan
 from diffmia.models.published import published_models
 from diffmia.models.uvit import UViTCheckpoint
-from diffmia.receipts import SourceFile
 
 REPO, REVISION = "someone/ddpm-tiny", "0123456789abcdef0123456789abcdef01234567"
 GOOGLE = "google/ddpm-cifar10-32"

@@ -18,8 +18,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
-from diffmia import jobs
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.evaluation.metrics import EvaluationSpec, evaluate
 from diffmia.evaluation.roc import auc, roc_curve
 from diffmia.evaluation.thresholds import attack_success_rate
@@ -28,6 +27,7 @@ from diffmia.figures.attacks import ShownAttack, colour_of
 from diffmia.figures.corrections import corrections, threshold_draws
 from diffmia.figures.figure import FigureData, save
 from diffmia.figures.stage import plot_figure
+from diffmia.planning import jobs
 
 N_MEMBERS, N_NON_MEMBERS = 256, 1029
 LABELS = {"naive": "NA", "secmi": "SecMI", "pia": "PIA", "pian": "PIAN", "other": "Other", "another": "Another"}

@@ -19,7 +19,7 @@ from diffmia.datasets.manifest import ManifestFolder
 from diffmia.datasets.prepare import download_dataset, prepare_dataset, prepared_hash
 from diffmia.datasets.tiny_imagenet import TinyImageNet
 from diffmia.errors import DiffmiaError
-from diffmia.layout import prepared_files
+from diffmia.files.layout import prepared_files
 from tests.unit.prepared import OUTPUTS, encoded, prepare, write_tree
 
 KEPT = ["width", "height", "bytes", "mode"]

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from diffmia import gradient_norms as module
-from diffmia import layer_gradients
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
-from diffmia.gradient_norms import gradient_norms
+from diffmia.gradients import layers as layer_gradients
+from diffmia.gradients import norms as module
+from diffmia.gradients.norms import gradient_norms
 from diffmia.models.networks.latent import LatentDenoiser
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.schedules import DiscreteSchedule
 from tests.unit.tiny_pipeline import tiny_pipeline
 
 ROWS = 6

@@ -7,13 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from diffmia.inputs import Pixels
-from diffmia.noise import sample_noise
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.gradients import answer, count_evaluations
+from diffmia.passes.inputs import Pixels
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples
-from diffmia.probes import GradientProbe
+from diffmia.search.noise import sample_noise
+from diffmia.search.probes import GradientProbe
 
 CPU = torch.device("cpu")
 SEED = 5

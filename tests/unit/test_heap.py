@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from diffmia.heap import keep_freed_memory
+from diffmia.running.heap import keep_freed_memory
 
 FAULTS = """
 import resource, sys
 import torch
-from diffmia.device import use_device
+from diffmia.running.device import use_device
 if sys.argv[1] == "kept":
     use_device("cpu", 0, 1)
 for _ in range(20):  # until small blocks lie elsewhere

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
-from diffmia.inputs import Latents, Pixels
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.noise import sample_noise
 from diffmia.passes import gradients, jacobians, residuals
 from diffmia.passes.engine import ModelPass
+from diffmia.passes.inputs import Latents, Pixels
 from diffmia.passes.store import PieceStore
-from diffmia.probes import GradientProbe, JacobianProbe, Probe, merge
-from diffmia.schedules import DiscreteSchedule
+from diffmia.search.noise import sample_noise
+from diffmia.search.probes import GradientProbe, JacobianProbe, Probe, merge
 
 CPU = torch.device("cpu")
 N, SHAPE = 10, (4, 2, 2)

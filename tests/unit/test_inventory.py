@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from diffmia.cli import main
-from diffmia.config import read_config
+from diffmia.config.config import read_config
 from diffmia.datasets.base import Download
 from diffmia.datasets.cifar10 import Cifar10
 from diffmia.datasets.prepare import download_dataset, prepare_dataset

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from diffmia.iterations import ITERATIONS, iterate, parse
+from diffmia.search.iterations import ITERATIONS, iterate, parse
 
 TEXTS = ["picard", "krasnoselskij-0.5", "mann-0.5", "mann-1", "ishikawa-0.5-0.5", "ishikawa-1-0", "anderson-2"]
 BATCH, D = 3, 4

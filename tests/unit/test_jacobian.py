@@ -8,11 +8,11 @@ import torch
 from torch.func import jacrev, vmap
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from diffmia.denoiser import Denoiser
-from diffmia.jacobian import spectral_norms
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.noise_search import search_map
-from diffmia.schedules import DiscreteSchedule
+from diffmia.search.jacobian import spectral_norms
+from diffmia.search.noise_search import search_map
 
 BATCH = 4
 

@@ -16,24 +16,24 @@ import yaml
 from matplotlib.colors import to_rgba
 from pydantic import ValidationError
 
-from diffmia import jobs
-from diffmia.config import load_config
+from diffmia.config.config import load_config
+from diffmia.denoisers.schedules import build_schedule
 from diffmia.figures import jacobian_norm
 from diffmia.figures.figure import MEMBER, NON_MEMBER, FigureData, save
 from diffmia.figures.stage import plot_figure
-from diffmia.inputs import Pixels
-from diffmia.jacobian import spectral_norms
 from diffmia.models.networks.uvit import UViT, UViTDenoiser
 from diffmia.models.schedule import ContinuousScheduleSpec
-from diffmia.noise import sample_noise
 from diffmia.passes.engine import ModelPass, run_pass
+from diffmia.passes.inputs import Pixels
 from diffmia.passes.jacobians import ITERATIONS, TOLERANCE, answer, count_evaluations
 from diffmia.passes.stage import _QUESTION, first_of_each_side
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples
-from diffmia.probes import BACKWARD, PRODUCTS, JacobianProbe, Probe
-from diffmia.schedules import build_schedule
-from diffmia.studies import StudiesSpec
+from diffmia.planning import jobs
+from diffmia.search.jacobian import spectral_norms
+from diffmia.search.noise import sample_noise
+from diffmia.search.probes import BACKWARD, PRODUCTS, JacobianProbe, Probe
+from diffmia.search.studies import StudiesSpec
 
 CPU = torch.device("cpu")
 SEED = 5

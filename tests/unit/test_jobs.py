@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
-from diffmia import code_digest, jobs, training_version
 from diffmia.attacks.learned import LearnedAttack
-from diffmia.code_digest import imported
-from diffmia.config import Config, load_config
+from diffmia.config.config import Config, load_config
 from diffmia.models.base import TrainedTarget
-from diffmia.seeds import CHILDREN, child_seed
+from diffmia.planning import code_digest, jobs
+from diffmia.planning.code_digest import imported
+from diffmia.planning.seeds import CHILDREN, child_seed
+from diffmia.training import version as training_version
 
 REPOSITORY = Path(__file__).parents[2]
 SHIPPED = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
@@ -249,10 +250,13 @@ class TestLatentsAndEmbeddings:
         assert self.jobs(told="none")[1] != self.jobs()[1]
 
     def test_they_follow_their_code_alone(self):
-        assert "diffmia.models.networks.latent" in imported("diffmia.latents") & imported("diffmia.embeddings")
-        assert not {"diffmia.training", "diffmia.noise_search"} & imported("diffmia.latents", "diffmia.embeddings")
+        latents, embeddings = imported("diffmia.encoding.latents"), imported("diffmia.encoding.embeddings")
+        assert "diffmia.models.networks.latent" in latents & embeddings
+        assert not {"diffmia.training.trainer", "diffmia.search.noise_search"} & (latents | embeddings)
 
-    @pytest.mark.parametrize("module", ["diffmia.latents", "diffmia.embeddings", "diffmia.encoding"])
+    @pytest.mark.parametrize(
+        "module", ["diffmia.encoding.latents", "diffmia.encoding.embeddings", "diffmia.encoding.rows"]
+    )
     def test_answers_about_what_other_code_made_are_not_kept(self, module, monkeypatch):
         """Pieces of a pass do not name the latents that they are about, so the code that made these is in their key."""
         target = {"family": "diffusers_latent_diffusion", "split": "digits", "folder": "models/mine"}

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.datasets.digits import Digits
 from diffmia.datasets.folder import ImageFolder
 from diffmia.datasets.joined import Joined
 from diffmia.datasets.prepare import download_dataset, prepare_dataset
 from diffmia.errors import DiffmiaError
-from diffmia.layout import prepared_files
+from diffmia.files.layout import prepared_files
 from tests.unit.prepared import encoded, prepare, write_tree
 
 SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())

@@ -13,15 +13,15 @@ from diffusers import StableDiffusionPipeline
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-import diffmia.latent_training_data as latent_training_data
-from diffmia.autoencoder_training import fit_autoencoder, latents_of
-from diffmia.embeddings import embed_captions
+import diffmia.training.latent_data as latent_training_data
+from diffmia.encoding.embeddings import embed_captions
 from diffmia.errors import DiffmiaError
-from diffmia.latent_training_data import CaptionedLatents
 from diffmia.models.latent_diffusion import AutoencoderSpec, LatentDiffusion
 from diffmia.targets import checkpoint_folder, load_target
-from diffmia.training import Trainer
-from diffmia.training_stage import train_target
+from diffmia.training.autoencoder import fit_autoencoder, latents_of
+from diffmia.training.latent_data import CaptionedLatents
+from diffmia.training.stage import train_target
+from diffmia.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 N = 40

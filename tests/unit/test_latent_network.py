@@ -9,10 +9,10 @@ import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
 from diffmia.models.networks.latent import LatentDenoiser, load_denoiser, load_image_encoder, load_text_encoder
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.schedules import DiscreteSchedule
 from diffmia.targets import weights_hash
 from tests.unit.tiny_pipeline import SCHEDULE, tiny_pipeline
 

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from diffmia import cli, config, launch
+from diffmia import cli
+from diffmia.commands import run as launch
+from diffmia.commands.run import LOCK, live_processes
+from diffmia.config import config
 from diffmia.errors import DiffmiaError
-from diffmia.launch import LOCK, live_processes
-from diffmia.locks import exclusive
+from diffmia.files.locks import exclusive
 
 REPOSITORY = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(60)"
@@ -115,7 +117,7 @@ class TestLiveProcesses:
         assert live_processes(folder) == [f"job train_target (pid {pid})"]
 
     def test_not_the_processes_it_was_started_by(self, folder, start):
-        look = "from pathlib import Path; from diffmia.launch import live_processes; print(live_processes(Path.cwd()))"
+        look = "import pathlib, diffmia.commands.run as run; print(run.live_processes(pathlib.Path.cwd()))"
         script = job_script(
             folder, "nested", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {look!r}])"
         )
@@ -174,7 +176,7 @@ class TestLaunch:
         assert launch.launch(["fail"]) == 3
 
     def test_on_ctrl_c_snakemake_ends_in_order(self, folder, start):
-        run = "import sys; from diffmia.launch import launch; sys.exit(launch(['slow']))"
+        run = "import sys; from diffmia.commands.run import launch; sys.exit(launch(['slow']))"
         environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
         process = start(folder, sys.executable, "-c", run, stderr=subprocess.PIPE, text=True, env=environment)
         end = time.monotonic() + 20

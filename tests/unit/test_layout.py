@@ -2,7 +2,7 @@
 
 import pytest
 
-from diffmia.layout import by_id_and_seed, id_and_seed
+from diffmia.files.layout import by_id_and_seed, id_and_seed
 
 
 @pytest.mark.parametrize(

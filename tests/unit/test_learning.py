@@ -16,8 +16,8 @@ from diffmia.attacks.gsa import GradientAttack
 from diffmia.attacks.quantile import QuantileAttack
 from diffmia.attacks.secmi_nns import DifferenceAttack
 from diffmia.errors import DiffmiaError
-from diffmia.learning import learn_attack, training_rows
 from diffmia.models.ddpm_unet import DDPMUNet
+from diffmia.scoring.learning import learn_attack, training_rows
 
 CPU = torch.device("cpu")
 TENSORS = 5
@@ -172,7 +172,7 @@ class TestNothingLeaks:
         table.loc[judged, "role"] = swapped
         stage.tables[0] = table.reset_index()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("diffmia.learning.training_rows", lambda *_: real)
+            patch.setattr("diffmia.scoring.learning.training_rows", lambda *_: real)
             after, _, again = stage.run("after")
         assert again == learned
         columns = [name for name in before if name.startswith(("base", "oms"))]
@@ -190,7 +190,7 @@ class TestNothingLeaks:
 
     def test_a_shadow_that_was_trained_on_judged_samples_is_an_error(self, tmp_path, monkeypatch):
         stage = Stage(tmp_path, SHADOW, shadows=1)
-        monkeypatch.setattr("diffmia.learning._judged", lambda population, taken: population)
+        monkeypatch.setattr("diffmia.scoring.learning._judged", lambda population, taken: population)
         stage.tables[1].loc[stage.tables[1]["role"] == "member", "role"] = "trained"
         with pytest.raises(DiffmiaError, match="80 samples are both learned from and judged"):
             stage.run()

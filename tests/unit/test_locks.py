@@ -7,7 +7,7 @@ import os
 import pytest
 
 from diffmia.errors import DiffmiaError
-from diffmia.locks import exclusive
+from diffmia.files.locks import exclusive
 
 
 def test_one_holder_at_a_time_and_the_next_afterwards(tmp_path):

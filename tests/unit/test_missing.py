@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from diffmia.config import load_config
-from diffmia.job_status import JobStatus
-from diffmia.missing import NOT_MADE, missing_cells, report_missing
+from diffmia.config.config import load_config
+from diffmia.planning.missing import NOT_MADE, missing_cells, report_missing
+from diffmia.running.job_status import JobStatus
 
 SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 TARGET = "ddpm_digits_smoke"

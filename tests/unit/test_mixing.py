@@ -16,10 +16,9 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
-from diffmia import jobs
 from diffmia.attacks.blind import BlindStatistics
 from diffmia.blind.stage import score_blindly
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.evaluation.delong import auc_test
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import mixing
@@ -28,7 +27,8 @@ from diffmia.figures.figure import FigureData, save
 from diffmia.figures.mixing import SHARES, mixtures
 from diffmia.figures.shown import is_drawn
 from diffmia.figures.stage import plot_figure
-from diffmia.scoring import read_scores, write_scores
+from diffmia.planning import jobs
+from diffmia.scoring.reading import read_scores, write_scores
 from diffmia.splits import GroupsSplit, build_split
 
 GROUPS = ["seen", "like them", "brighter"]

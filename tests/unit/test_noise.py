@@ -7,14 +7,14 @@ import pytest
 import torch
 from scipy import stats
 
-from diffmia.denoiser import Denoiser
-from diffmia.inputs import Pixels
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.noise import sample_noise
 from diffmia.passes.engine import ModelPass
+from diffmia.passes.inputs import Pixels
 from diffmia.passes.residuals import answer
-from diffmia.probes import Probe
-from diffmia.schedules import DiscreteSchedule
+from diffmia.search.noise import sample_noise
+from diffmia.search.probes import Probe
 
 SHAPE = (3, 8, 8)
 

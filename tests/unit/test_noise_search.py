@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch.func import grad, jvp, vmap
 
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import ContinuousSchedule, DiscreteSchedule
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.noise_search import NoiseSearch, probability_flow, rescale_to_gaussian, residual_norms, search_map
-from diffmia.probes import Probe
-from diffmia.schedules import ContinuousSchedule, DiscreteSchedule
+from diffmia.search.noise_search import NoiseSearch, probability_flow, rescale_to_gaussian, residual_norms, search_map
+from diffmia.search.probes import Probe
 
 ALPHA_BAR = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
 T, K = 100, 10

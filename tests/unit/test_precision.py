@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from diffmia.attacks.residual import ResidualAttack
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.precision import InPrecision, autocast, tf32
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
-from diffmia.inputs import Inputs, Pixels
 from diffmia.models.networks.latent import LatentDenoiser
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.passes.gate import rank_agreement
+from diffmia.passes.inputs import Inputs, Pixels
 from diffmia.passes.residuals import answer
-from diffmia.precision import InPrecision, autocast, tf32
-from diffmia.schedules import DiscreteSchedule
 from tests.unit.tiny_pipeline import tiny_pipeline
 
 CPU = torch.device("cpu")

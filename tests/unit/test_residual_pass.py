@@ -13,21 +13,22 @@ import torch
 import yaml
 
 from diffmia.attacks.residual import ResidualAttack
-from diffmia.config import load_config
-from diffmia.denoiser import Denoiser
+from diffmia.config.config import load_config
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import ContinuousSchedule
 from diffmia.errors import DiffmiaError
-from diffmia.failures import OutOfMemory
-from diffmia.inputs import Pixels
-from diffmia.noise import sample_noise
-from diffmia.noise_search import NoiseSearch
 from diffmia.passes import engine, gate
 from diffmia.passes.engine import ModelPass, run_pass, shard_ids
+from diffmia.passes.inputs import Pixels
+from diffmia.passes.merging import merge_facts, merge_shards
 from diffmia.passes.residuals import answer, count_evaluations
-from diffmia.passes.stage import _QUESTION, merge_facts, run_shard
+from diffmia.passes.stage import _QUESTION, run_shard
 from diffmia.passes.store import PieceStore
-from diffmia.passes.table import Samples, merge_shards
-from diffmia.probes import DifferenceMap, Drift, Probe, merge
-from diffmia.schedules import ContinuousSchedule
+from diffmia.passes.table import Samples
+from diffmia.running.failures import OutOfMemory
+from diffmia.search.noise import sample_noise
+from diffmia.search.noise_search import NoiseSearch
+from diffmia.search.probes import DifferenceMap, Drift, Probe, merge
 from diffmia.targets import weights_hash
 
 CPU = torch.device("cpu")

@@ -13,10 +13,10 @@ import torch
 import yaml
 from filelock import Timeout
 
-from diffmia.device import use_device
 from diffmia.errors import DiffmiaError
-from diffmia.locks import exclusive
-from diffmia.runtime import write_provenance
+from diffmia.files.locks import exclusive
+from diffmia.running.device import use_device
+from diffmia.running.runtime import write_provenance
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -53,7 +53,7 @@ class TestDevice:
         [("auto", 1, "cuda", "cpu"), ("auto", 0, "cpu", "cpu"), ("cpu", 1, "cpu", "cpu"), ("cuda", 1, "cuda", None)],
     )
     def test_which_it_is(self, gpu_is_visible, monkeypatch, wanted, gpus, with_gpu, without):
-        monkeypatch.setattr("diffmia.cards.lease_card", lambda: torch.device("cuda", 1))
+        monkeypatch.setattr("diffmia.running.cards.lease_card", lambda: torch.device("cuda", 1))
         expected = with_gpu if gpu_is_visible else without
         if expected is not None:
             assert use_device(wanted, gpus, threads=1).type == expected
@@ -93,7 +93,7 @@ class TestExclusive:
     def test_another_process_is_refused_until_the_holder_is_dead(self, tmp_path):
         lock = tmp_path / "new" / "lock"
         holder = start(
-            "from pathlib import Path; from diffmia.locks import exclusive\n"
+            "from pathlib import Path; from diffmia.files.locks import exclusive\n"
             f"with exclusive(Path({str(lock)!r}), 'it'):\n"
             "    print('held', flush=True); input()",
             tmp_path,
@@ -127,7 +127,7 @@ import logging, os, subprocess, sys, warnings, yaml
 from types import SimpleNamespace
 from snakemake.iocontainers import OutputFiles
 from diffmia.errors import DiffmiaError
-from diffmia.runtime import job_context
+from diffmia.running.runtime import job_context
 
 snakemake = SimpleNamespace(
     rule="train_target",
@@ -146,7 +146,7 @@ with job_context(snakemake) as job:
     os.write(1, b"written to 1\\n")
     os.write(2, b"written to 2\\n")
     subprocess.run(["echo", "said by a child"])
-    logging.getLogger("diffmia.training").info("epoch 3")
+    logging.getLogger("diffmia.training.trainer").info("epoch 3")
     logging.getLogger("another.library").warning("chatter")
     warnings.warn("old style")
     {last}

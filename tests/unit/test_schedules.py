@@ -8,8 +8,8 @@ import pytest
 import torch
 from diffusers import DDIMInverseScheduler, DDIMScheduler, DDPMScheduler
 
+from diffmia.denoisers.schedules import ContinuousSchedule, DiscreteSchedule, build_schedule
 from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
-from diffmia.schedules import ContinuousSchedule, DiscreteSchedule, build_schedule
 
 SPECS = {
     "linear": ScheduleSpec(),

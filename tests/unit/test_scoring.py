@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.errors import DiffmiaError
 from diffmia.models.ddpm_unet import DDPMUNet
-from diffmia.scoring import read_scores, score_attacks
+from diffmia.scoring.reading import read_scores, score_attacks
 
 SPLIT = "a" * 64
 HASHES = {"split_hash": SPLIT, "dataset_hash": "d", "target_hash": "t"}

@@ -25,12 +25,12 @@ GSA_OF_ONE_SAMPLE = f"""
 import json, resource, sys
 import numpy as np, torch
 from diffusers import UNet2DConditionModel
-from diffmia.inputs import Batch
+from diffmia.passes.inputs import Batch
 from diffmia.models.networks.latent import LatentDenoiser
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.passes.gradients import answer
-from diffmia.probes import GradientProbe
-from diffmia.schedules import DiscreteSchedule
+from diffmia.search.probes import GradientProbe
+from diffmia.denoisers.schedules import DiscreteSchedule
 
 device = torch.device(sys.argv[1])
 schedule = ScheduleSpec(kind="scaled_linear", beta_start=0.00085, beta_end=0.012)

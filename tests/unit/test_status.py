@@ -13,11 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
-from diffmia import status as status_module
 from diffmia.cli import main
-from diffmia.job_status import JobStatus, read_statuses
-from diffmia.progress import Progress
-from diffmia.status import status
+from diffmia.commands import status as status_module
+from diffmia.commands.status import status
+from diffmia.running.job_status import JobStatus, read_statuses
+from diffmia.running.progress import Progress
 
 LOG = Path("results/_logs/train_target/digits/seed0.log")
 
@@ -104,9 +104,8 @@ def test_a_failure_is_forgotten_once_somebody_made_its_outputs():
 
 
 def test_a_job_whose_process_is_gone_was_killed():
-    script = (
-        f"from diffmia.job_status import *; JobStatus.begin('train_target', Path({str(LOG)!r}), []); print(); input()"
-    )
+    begin = f"JobStatus.begin('train_target', Path({str(LOG)!r}), [])"
+    script = f"from diffmia.running.job_status import *; {begin}; print(); input()"
     job = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     job.stdout.readline()
     assert [one.state for one in read_statuses()] == ["running"]

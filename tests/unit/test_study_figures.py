@@ -16,17 +16,17 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score
 
-from diffmia import jobs
 from diffmia.attacks.residual import ResidualAttack
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from diffmia.figures import FIGURES, contraction, convergence, iteration_pairs, p_norm, timesteps
 from diffmia.figures.attacks import StudiedAttack
 from diffmia.figures.columns import COLUMNS
 from diffmia.figures.figure import FigureData, save
 from diffmia.figures.shown import shown_searches
 from diffmia.figures.stage import plot_figure
-from diffmia.probes import NORMS, column
-from diffmia.studies import StudiesSpec
+from diffmia.planning import jobs
+from diffmia.search.probes import NORMS, column
+from diffmia.search.studies import StudiesSpec
 
 DRAW = {
     "auc_over_timesteps": timesteps.draw_auc,

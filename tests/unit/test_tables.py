@@ -15,12 +15,12 @@ import pytest
 from pydantic import ImportString, TypeAdapter
 
 from diffmia.attacks.residual import ResidualAttack
-from diffmia.config import Config, load_config
+from diffmia.config.config import Config, load_config
+from diffmia.config.relatives import with_relatives
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.rows import read_metrics
 from diffmia.evaluation.stage import COLUMNS, aggregate_metrics
 from diffmia.figures.figure import heading
-from diffmia.relatives import with_relatives
 from diffmia.tables import TABLES, comparison, null_control, table5, tablec1, texts, threshold_transfer, trust
 from diffmia.tables.attack_tables import first_query, gsa_loss, secmi_anchor, table1, table2, table3, table4, table6
 from diffmia.tables.latex import escape

@@ -12,16 +12,16 @@ import pytest
 import torch
 from diffusers import DDPMPipeline
 
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
-from diffmia.failures import OutOfMemory
 from diffmia.models.base import TrainingSpec
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.schedules import DiscreteSchedule
+from diffmia.running.failures import OutOfMemory
 from diffmia.targets import load_target
-from diffmia.training import Trainer
-from diffmia.training_data import PixelSet, TrainingData
-from diffmia.training_stage import train_target
+from diffmia.training.data import PixelSet, TrainingData
+from diffmia.training.stage import train_target
+from diffmia.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 MEMBERS = np.random.default_rng(0).integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
@@ -364,7 +364,7 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("diffmia.training_stage._write_losses", kill)  # all but finished
+        patch.setattr("diffmia.training.stage._write_losses", kill)  # all but finished
         with pytest.raises(Killed):
             stage.train("b")
     assert equal(weights(stage.load()), expected)  # what stood there still does

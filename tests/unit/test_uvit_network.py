@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
 from diffmia.models.networks.checkpoints import load_state, read_checkpoint
 from diffmia.models.networks.uvit import UViT, UViTDenoiser, load_uvit, save_uvit
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.schedules import DiscreteSchedule
 
 TINY = {"image_size": 4, "patch_size": 2, "in_channels": 1, "width": 8, "depth": 2, "heads": 2}
 SIZES = {

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from diffmia.attacks.learned import LearnedAttack
-from diffmia.config import load_config
+from diffmia.config.config import load_config
 from tests.conftest import REPOSITORY, new_project
 
 pytestmark = pytest.mark.workflow

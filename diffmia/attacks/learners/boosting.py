@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
-from diffmia.failures import NotApplicable
+from diffmia.running.failures import NotApplicable
 
 
 @dataclass

@@ -22,8 +22,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from diffmia.attacks.learners.fitting import Read, outputs, seeded, settle_batch_norm, train_epoch
 from diffmia.attacks.learners.resnet import ResNet
-from diffmia.failures import NotApplicable
-from diffmia.progress import Progress
+from diffmia.running.failures import NotApplicable
+from diffmia.running.progress import Progress
 
 RESNET18 = (64, 128, 256, 512)
 

@@ -21,8 +21,8 @@ from torch.nn.functional import softplus
 from diffmia.attacks.learners.fitting import outputs, seeded, settle_batch_norm, train_epoch
 from diffmia.attacks.learners.resnet import ResNet
 from diffmia.errors import DiffmiaError
-from diffmia.images import to_unit_range
-from diffmia.progress import Progress
+from diffmia.files.images import to_unit_range
+from diffmia.running.progress import Progress
 
 WIDTHS = (16,)  # with one block a stage: on 8x8 images, larger ones learn 512 rows by heart
 

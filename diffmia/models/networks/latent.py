@@ -12,15 +12,16 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import Schedule
 from diffmia.errors import DiffmiaError
+from diffmia.models.networks.pretrained import load_part, quiet
+from diffmia.models.networks.scheduler import ddpm_scheduler
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.pretrained import load_part, quiet
-from diffmia.schedules import Schedule
 
 EPSILON, VELOCITY = "epsilon", "v_prediction"
 PREDICTIONS = (EPSILON, VELOCITY)  # what a U-Net may predict; all others are refused
@@ -106,11 +107,8 @@ class TokenDenoiser(Denoiser):
 
 def save_pipeline(denoiser: TokenDenoiser, schedule: ScheduleSpec, folder: Path) -> None:
     """Write all of a `StableDiffusionPipeline` folder but its autoencoder, which was there before: `vae/`."""
-    scheduler = DDPMScheduler(
-        num_train_timesteps=schedule.timesteps,
-        beta_start=schedule.beta_start,
-        beta_end=schedule.beta_end,
-        beta_schedule=schedule.kind,
+    scheduler = ddpm_scheduler(
+        schedule,
         prediction_type=EPSILON,
         clip_sample=False,  # latents are not in [-1, 1]
         steps_offset=1,  # as pipelines of this kind have it

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, UNet2DModel
 from torch import Tensor
 
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import DiscreteSchedule, Schedule
+from diffmia.models.networks.scheduler import ddpm_scheduler
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.schedules import DiscreteSchedule, Schedule
 
 
 class UNetDenoiser(Denoiser):
@@ -34,13 +35,7 @@ class UNetDenoiser(Denoiser):
 
 def save_unet(unet: UNet2DModel, schedule: ScheduleSpec, folder: Path) -> None:
     """Write a diffusers pipeline folder, for `load_unet`."""
-    scheduler = DDPMScheduler(
-        num_train_timesteps=schedule.timesteps,
-        beta_start=schedule.beta_start,
-        beta_end=schedule.beta_end,
-        beta_schedule=schedule.kind,
-    )
-    DDPMPipeline(unet, scheduler).save_pretrained(folder, safe_serialization=True)
+    DDPMPipeline(unet, ddpm_scheduler(schedule)).save_pretrained(folder, safe_serialization=True)
 
 
 def load_unet(folder: Path, schedule: ScheduleSpec) -> UNetDenoiser:

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from diffmia.denoiser import Denoiser
+from diffmia.denoisers.denoiser import Denoiser
+from diffmia.denoisers.schedules import Schedule
 from diffmia.errors import DiffmiaError
 from diffmia.models.networks.checkpoints import load_state, read_checkpoint
-from diffmia.schedules import Schedule
 
 INITIAL_STD = 0.02  # of the truncated normal that linear layers and the position embedding start from
 WEIGHTS = "model.safetensors"

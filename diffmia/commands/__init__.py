@@ -1,0 +1,1 @@
+"""What the command `diffmia` does, a file for each of its verbs."""

@@ -1,0 +1,1 @@
+"""`config.yaml` as typed, cross-checked values."""

@@ -1,0 +1,434 @@
+"""`config.yaml` as typed, cross-checked values, with errors that say which key is wrong and what would be right."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import functools
+import itertools
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError, field_validator
+
+import diffmia.attacks
+import diffmia.captions
+import diffmia.datasets
+import diffmia.models
+from diffmia.attacks.base import AttackSpec, TableAttack, beyond_the_last
+from diffmia.attacks.residual import ResidualAttack
+from diffmia.blind.spec import DuplicatesSpec
+from diffmia.captions.base import CaptionerSpec
+from diffmia.captions.texts import CAPTION, NONE
+from diffmia.config.errors import explain
+from diffmia.config.relatives import checkpoint_ids, null_ids, with_relatives
+from diffmia.datasets.base import DatasetSpec
+from diffmia.datasets.joined import check_parts
+from diffmia.errors import DiffmiaError
+from diffmia.evaluation.rows import ROC
+from diffmia.evaluation.spec import EvaluationSpec
+from diffmia.figures import FIGURES
+from diffmia.models.base import ImportedTarget, TargetSpec, TrainedTarget
+from diffmia.search.iterations import PICARD
+from diffmia.search.studies import StudiesSpec
+from diffmia.spec import Spec, union_of
+from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, GroupsSplit, RandomSplit
+from diffmia.tables import TABLES
+
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_]*$")]
+AnyDataset = union_of(diffmia.datasets, DatasetSpec, "source")
+AnySplit = Annotated[
+    ClassBalancedSplit | RandomSplit | GroupSplit | GroupsSplit | BoundarySplit | FileSplit,
+    Field(discriminator="method"),
+]
+AnyTarget = union_of(diffmia.models, TargetSpec, "family")
+AnyCaptioner = union_of(diffmia.captions, CaptionerSpec, "family")
+AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
+
+PUBLISHED = Path(__file__).parents[1] / "published"
+ALL_RESIDUAL_ATTACKS = "residuals"  # file of the scores of all attacks that only read the residual table
+SCHEMA_PATH = Path(__file__).with_name("schema.json")
+
+
+class RunSpec(Spec):
+    """What to do: the only section a preset changes."""
+
+    name: Id = Field("default", description="Aggregates go to results/ for `default`, else to results/runs/<name>/")
+    targets: tuple[str, ...] = Field(min_length=1, description="Ids of the targets to attack")
+    attacks: tuple[str, ...] = Field(min_length=1, description="Ids of the attacks to run on each of them")
+    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="Run seeds; each trains its own targets")
+    partial: bool = Field(
+        False,
+        description="Make the tables of the scores that are there, and no others: where a job failed, the tables have "
+        "how and why in the place of a number. No figures are drawn",
+    )
+    tables: tuple[Literal[tuple(TABLES)], ...] = Field(tuple(TABLES), description="Tables to render")
+    figures: tuple[Literal[tuple(FIGURES)], ...] = Field(tuple(FIGURES), description="Figures to draw for each target")
+
+    @field_validator("targets", "attacks", "seeds", "tables", "figures")
+    @classmethod
+    def _each_once(cls, selected: tuple) -> tuple:
+        if twice := sorted({str(one) for one in selected if selected.count(one) > 1}):
+            raise ValueError(f"{', '.join(twice)} is there more than once")
+        return selected
+
+
+class Config(Spec):
+    """The whole of `config.yaml`: definitions by id, and the selection to run."""
+
+    run: RunSpec
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="auto: CUDA for jobs with gpu > 0 where one is visible, else the CPU; cuda: fail without one",
+    )
+    minutes_per_job: PositiveFloat | None = Field(
+        None, description="Longest a job may take before it is given up as timed out; null for as long as it takes"
+    )
+    datasets: dict[Id, AnyDataset] = Field(description="Where images come from")
+    splits: dict[Id, AnySplit] = Field(description="Members, non-members and auxiliary samples")
+    targets: dict[Id, AnyTarget] = Field(description="Models to attack")
+    captioners: dict[Id, AnyCaptioner] = Field(
+        default_factory=dict, description="Models that write a sentence about an image; the id is a condition"
+    )
+    attacks: dict[Id, AnyAttack] = Field(description="Attacks")
+    duplicates: DuplicatesSpec = Field(
+        default_factory=DuplicatesSpec, description="When a member and a non-member count as near-duplicates"
+    )
+    evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec, description="How scores are judged")
+
+    @property
+    def out(self) -> str:
+        """Folder of the run's aggregates: metrics, cost, tables and figures."""
+        return "results" if self.run.name == "default" else f"results/runs/{self.run.name}"
+
+    @functools.cached_property
+    def controls(self) -> list[str]:
+        """Ids of the null controls of the run's targets, on which some of its attacks are done."""
+        found = [control for target in self.run.targets for control in self.controls_of(target)]
+        found = [control for control in dict.fromkeys(found) if control not in self.run.targets]
+        return [control for control in found if self.done_on(control, self.run.attacks)]
+
+    def controls_of(self, target: str) -> list[str]:
+        """Ids of a target's null controls: its first null target, and itself before training where that is kept."""
+        like = self.targets[target].relative_of or target
+        untrained = checkpoint_ids(like, self.targets[like]).get(0)
+        return [*self.null_targets(target)[:1], *([] if untrained is None else [untrained])]
+
+    def null_targets(self, target: str) -> list[str]:
+        """Ids of the targets like `target` that saw no member; of such a one the same."""
+        like = self.targets[target].relative_of or target
+        return null_ids(like, self.targets[like])
+
+    def checkpoints(self, target: str) -> dict[int, str]:
+        """Ids of a target at several epochs of its training, the last of which is itself; none if only that is kept."""
+        spec = self.targets[target]
+        earlier = {} if spec.relative_of is not None else checkpoint_ids(target, spec)
+        return earlier | {spec.training.epochs: target} if earlier else {}
+
+    def trained_as(self, target: str) -> str:
+        """Id of the target whose folder has the weights of `target`: another one's if it is a checkpoint."""
+        spec = self.targets[target]
+        return target if spec.at_epoch is None else spec.relative_of
+
+    @functools.cached_property
+    def asked_targets(self) -> list[str]:
+        """Ids of the run's targets and of their null controls."""
+        return [*self.run.targets, *self.controls]
+
+    @functools.cached_property
+    def pairs(self) -> list[tuple[str, str]]:
+        """(target, attack) of the run: every attack on every target and control that has what it needs."""
+        return [pair for pair in self._every_pair if self.lack(*pair) is None]
+
+    @functools.cached_property
+    def left_out(self) -> dict[tuple[str, str], str]:
+        """(target, attack) of the run that is not done, and what the target lacks for it."""
+        return {pair: reason for pair in self._every_pair if (reason := self.lack(*pair)) is not None}
+
+    @functools.cached_property
+    def _every_pair(self) -> list[tuple[str, str]]:
+        return [(target, attack) for target in self.asked_targets for attack in self.done_on(target, self.run.attacks)]
+
+    @functools.cached_property
+    def _attacks_done(self) -> dict[str, list[str]]:
+        done: dict[str, list[str]] = {}
+        for target, attack in self.pairs:
+            done.setdefault(target, []).append(attack)
+        return done
+
+    def model_copy(self, **changes: Any) -> Config:
+        """A copy with changes, of which nothing that was worked out before is taken over."""
+        copied = super().model_copy(**changes)
+        for name, value in vars(Config).items():
+            if isinstance(value, functools.cached_property):
+                vars(copied).pop(name, None)
+        return copied
+
+    def done_on(self, target: str, attacks: Iterable[str]) -> list[str]:
+        """Those of `attacks` that are done on `target`: all, but if it names the ones that are, or they their targets.
+
+        Blind baselines ask no model, so they are done on every target but those that are made from another one. Of a
+        checkpoint only the residuals are asked for.
+        """
+        spec = self.targets[target]
+        like = spec.relative_of or target
+        possible = [
+            attack
+            for attack in attacks
+            if (only := self.attacks[attack].targets) is None or like in only
+            if spec.at_epoch is None or isinstance(self.attacks[attack], TableAttack)
+        ]
+        blind = {attack for attack in possible if self.attacks[attack].access == "blind"}
+        return [
+            attack
+            for attack in possible
+            if (spec.relative_of is None if attack in blind else spec.attacks is None or attack in spec.attacks)
+        ]
+
+    def table_attacks(self, target: str) -> dict[str, tuple[TableAttack, int]]:
+        """Attacks, by id and with their timesteps, that only read residuals and are *defined* for `target`.
+
+        Selected or not: like its residuals, its scores do not depend on the selection.
+        """
+        possible = [a for a in self.done_on(target, self.attacks_of(TableAttack)) if self.lack(target, a) is None]
+        return {a: (self.attack(a, target), self.timestep(a, target)) for a in possible if not self.refusal(a, target)}
+
+    def run_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int | None]]:
+        """The run's attacks on `target` by id, with their timesteps."""
+        return {a: (self.attack(a, target), self.timestep(a, target)) for a in self._attacks_done.get(target, ())}
+
+    @functools.cached_property
+    def surrogates(self) -> dict[str, list[str]]:
+        """Attacks by run target whose thresholds another seed's target can choose: it was trained on other members.
+
+        A target that was trained elsewhere, or on a split that is read from a file, has no such other.
+        """
+        if len(self.run.seeds) < 2:
+            return {}
+        trained = [id_ for id_ in self.run.targets if isinstance(self.targets[id_], TrainedTarget)]
+        drawn = [id_ for id_ in trained if not isinstance(self.split_of(id_), FileSplit)]
+        attacks = {id_: [a for a in self.run_attacks(id_) if self._has_thresholds(a)] for id_ in drawn}
+        return {id_: of_target for id_, of_target in attacks.items() if of_target}
+
+    def _has_thresholds(self, attack: str) -> bool:
+        spec = self.attacks[attack]
+        return spec.access != "blind" and spec.reading_of is None
+
+    def score_file(self, target: str, seed: int, attack: str) -> str:
+        """Where scores of an attack are: in one file for all that only read residuals, else in one of its own."""
+        name = ALL_RESIDUAL_ATTACKS if isinstance(self.attacks[attack], TableAttack) else attack
+        return f"results/scores/{target}/seed{seed}/{name}.parquet"
+
+    def lack(self, target: str, attack: str) -> str | None:
+        """What `target` would need for `attack` and has not, or None if it has all."""
+        spec, of = self.attacks[attack], self.targets[target]
+        if spec.condition is not None and of.condition is None:
+            return "tells a text, for targets that are told one"
+        known = self.datasets[self.split_of(target).dataset].known_in(self.datasets)
+        needs = "captions" if spec.condition == CAPTION else spec.needs
+        if needs is not None and needs not in known:
+            return f"needs {needs} of the samples and has none"
+        return spec.lacks(of, self._auxiliary(target))
+
+    def attack(self, attack: str, target: str) -> AttackSpec:
+        """An attack as it is done on `target`: what it tells the target is the target's own choice, if not its own."""
+        spec, told = self.attacks[attack], self.targets[target].condition
+        if told is None or spec.condition is not None or spec.access == "blind":
+            return spec
+        return spec.model_copy(update={"condition": told})
+
+    def timestep(self, attack: str, target: str) -> int | None:
+        """When `target` is probed by `attack`: the target's own choice, else the attack's."""
+        return self.targets[target].timesteps.get(attack, self.attacks[attack].t)
+
+    def refusal(self, attack: str, target: str) -> str | None:
+        """Why `attack` cannot be run on `target`, or None if it can."""
+        t = self.timestep(attack, target)
+        return self.attacks[attack].refuses(self.targets[target], t, self._auxiliary(target))
+
+    def _auxiliary(self, target: str) -> int | None:
+        """Auxiliary samples a target leaves for attacks that learn, None if only the drawn split tells."""
+        size = self.split_of(target).auxiliary_size()
+        return size if size is None or self.targets[target].auxiliary_half is None else size - size // 2
+
+    def targets_of(self, kind: type[TargetSpec]) -> list[str]:
+        """Ids of the targets that are trained (`TrainedTarget`) or imported (`ImportedTarget`), without checkpoints."""
+        return [id_ for id_, spec in self.targets.items() if isinstance(spec, kind) and spec.at_epoch is None]
+
+    def attacks_of(self, kind: type[AttackSpec]) -> list[str]:
+        """Ids of the attacks of a kind, e.g. those that read the residual table (`TableAttack`)."""
+        return [id_ for id_, spec in self.attacks.items() if isinstance(spec, kind)]
+
+    def split_of(self, target: str) -> AnySplit:
+        """The split whose members `target` is trained on."""
+        return self.splits[self.targets[target].split]
+
+
+def studied_attacks(config: Config, target: str) -> dict[str, ResidualAttack]:
+    """Attacks that figures of the timestep and of convergence show, by id: defined, and no other reading of one.
+
+    Of those that go on by another iteration than Picard's there is no more than the second iterate to show.
+    """
+    specs = {id_: config.attack(id_, target) for id_ in config.done_on(target, config.attacks_of(ResidualAttack))}
+    shown = {id_: spec for id_, spec in specs.items() if spec.reading_of is None and spec.iteration == PICARD}
+    return {id_: spec for id_, spec in shown.items() if config.refusal(id_, target) is None}
+
+
+def load_config(raw: dict[str, Any]) -> Config:
+    """Validate the merged configuration.
+
+    Raises
+    ------
+    DiffmiaError
+        Naming the key, what is wrong with it, the accepted values and, for a misspelling, the nearest one.
+    """
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise DiffmiaError(explain(error, Config)) from error
+    _check_definitions(config)
+    _check_studies(config)
+    config = config.model_copy(update={"targets": with_relatives(config.targets)})
+    _check_run(config)
+    return config
+
+
+def read_config(path: Path = Path("config.yaml")) -> Config:
+    """The configuration of this folder, for commands that run no workflow.
+
+    Raises
+    ------
+    DiffmiaError
+        If there is no such file, or it is no valid configuration.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DiffmiaError(f"cannot read {path}: {error.strerror}; run it in the project's folder") from error
+    except yaml.YAMLError as error:
+        raise DiffmiaError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
+    return load_config(raw or {})
+
+
+def json_schema() -> str:
+    """The JSON schema of `config.yaml`, for editors; kept beside this file, and a test compares the two."""
+    schema = Config.model_json_schema()
+    for section in schema["properties"].values():
+        if "patternProperties" in section:  # definitions by id: no other keys
+            section["additionalProperties"] = False
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def published_targets() -> dict[str, list[str]]:
+    """Names of the targets in each paper's published results, by paper id."""
+    with PUBLISHED.joinpath("results.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["target"] != "average"]
+    return {paper: sorted({r["target"] for r in rows if r["paper"] == paper}) for paper in {r["paper"] for r in rows}}
+
+
+def _check_definitions(config: Config) -> None:
+    published = published_targets()
+    for id_, dataset in config.datasets.items():
+        for part in dataset.made_of():
+            _known(f"datasets.{id_}.parts", part, config.datasets)
+    check_parts(config.datasets)
+    for id_ in (NONE, CAPTION):
+        if id_ in config.captioners:
+            raise DiffmiaError(f"config: captioners.{id_} is the name of a condition that needs none; choose another")
+    conditions = (NONE, CAPTION, *config.captioners)
+    for id_, split in config.splits.items():
+        _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
+        parts = config.datasets[split.dataset].made_of()
+        for key in ("member_groups", "non_member_groups") if isinstance(split, GroupsSplit) and parts else ():
+            for group in getattr(split, key):
+                _known(f"splits.{id_}.{key}", group, parts)
+    for id_, target in config.targets.items():
+        _known(f"targets.{id_}.split", target.split, config.splits)
+        if target.condition is not None:
+            _known(f"targets.{id_}.condition", target.condition, conditions)
+        if target.null_targets and config.splits[target.split].auxiliary_size() == 0:
+            raise DiffmiaError(
+                f"config: targets.{id_}.null_targets is {target.null_targets}, and null targets are trained on "
+                f"auxiliary samples, of which split '{target.split}' has none (auxiliary)"
+            )
+        for key, attacks in (("timesteps", target.timesteps), ("attacks", target.attacks or ())):
+            for attack in attacks:
+                _known(f"targets.{id_}.{key}", attack, config.attacks)
+        for paper, name in target.published_as.items():
+            where = f"targets.{id_}.published_as"
+            _known(where, paper, published)
+            _known(f"{where}.{paper}", name, published[paper])
+    for id_, attack in config.attacks.items():
+        if attack.condition is not None:
+            _known(f"attacks.{id_}.condition", attack.condition, conditions)
+        if attack.reading_of is not None:
+            _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
+        if id_ == ALL_RESIDUAL_ATTACKS:
+            raise DiffmiaError(f"config: attacks.{id_} is the name of the file with several attacks; choose another")
+        if (of := id_.removesuffix(ROC)) != id_ and of in config.attacks:
+            raise DiffmiaError(f"config: attacks.{id_} is the name of a reading of attack '{of}'; choose another")
+
+
+def _check_run(config: Config) -> None:
+    for target in config.run.targets:
+        _known("run.targets", target, config.targets)
+    for attack in config.run.attacks:
+        _known("run.attacks", attack, config.attacks)
+        # of the run's attacks only: who replaces the targets need not take out the attacks that were for them
+        for target in config.attacks[attack].targets or ():
+            _known(f"attacks.{attack}.targets", target, config.targets)
+    for id_ in config.asked_targets:
+        drawn = not isinstance(config.split_of(id_), FileSplit)
+        if isinstance(config.targets[id_], ImportedTarget) and drawn and len(config.run.seeds) > 1:
+            raise DiffmiaError(
+                f"config: target '{id_}' was trained once, on one split, and each of the run's seeds draws another; "
+                "give its split by method: file, or run one seed"
+            )
+        if not config.done_on(id_, config.run.attacks):
+            raise DiffmiaError(
+                f"config: none of the run's attacks is done on target '{id_}' (targets.{id_}.attacks and the attacks' "
+                f"own targets say which are); take '{id_}' out of run.targets, or select one of "
+                f"{', '.join(config.done_on(id_, config.attacks))}"
+            )
+        known = config.datasets[config.split_of(id_).dataset].known_in(config.datasets)
+        if config.targets[id_].condition == CAPTION and "captions" not in known:
+            raise DiffmiaError(
+                f"config: target '{id_}' is told captions, and dataset '{config.split_of(id_).dataset}' has none; set "
+                f"targets.{id_}.condition to none or to a captioner's id"
+            )
+    for target, attack in config.pairs:
+        if reason := config.refusal(attack, target):
+            raise DiffmiaError(f"config: attack '{attack}' cannot be run on target '{target}': {reason}")
+    if not config.pairs:
+        target, attack = next(iter(config.left_out))
+        raise DiffmiaError(
+            f"config: nothing is left to run: attack '{attack}' {config.left_out[target, attack]} on target '{target}'"
+        )
+
+
+def _check_studies(config: Config) -> None:
+    for id_, target in config.targets.items():
+        studies = target.studies or StudiesSpec()
+        where = f"config: targets.{id_}.studies"
+        for quantity, variants in studies.variants.items():
+            for variant in variants.values():
+                _known(f"targets.{id_}.studies.variants.{quantity}", variant, config.targets)
+            if list(variants.values()).count(id_) != 1:
+                raise DiffmiaError(f"{where}.variants.{quantity} must have '{id_}' itself at one value")
+        for t, (attack, spec) in itertools.product(studies.timesteps, studied_attacks(config, id_).items()):
+            if reason := spec.refuses(target, t, None):
+                raise DiffmiaError(f"{where}.timesteps has {t}, where attack '{attack}' cannot be asked: {reason}")
+        for t in studies.jacobian_timesteps if studies.jacobian_samples else ():
+            if reason := beyond_the_last(target, t):
+                raise DiffmiaError(f"{where}.jacobian_timesteps has {t}: {reason}")
+
+
+def _known(where: str, id_: str, known: Iterable[str]) -> None:
+    known = list(known)
+    if id_ not in known:
+        near = difflib.get_close_matches(id_, known, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else "."
+        raise DiffmiaError(f"config: {where} names '{id_}', which is not defined{hint} Defined: {', '.join(known)}")

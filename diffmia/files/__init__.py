@@ -1,0 +1,1 @@
+"""Files and folders: how they are written, found, locked and vouched for."""

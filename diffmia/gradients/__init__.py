@@ -1,0 +1,1 @@
+"""Per-sample gradient norms of any model and loss, many rows at once."""

@@ -1,0 +1,101 @@
+"""What became of each job: a small file beside its log, kept by the job itself.
+
+Snakemake forgets a job when it ends, and says nothing of one while it runs. `diffmia status` reads these files, and so
+does the list of what a run lacks. A job that was killed had no chance to say so: it says that it runs, and does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from pydantic import BaseModel, ValidationError
+
+from diffmia.files.atomic import atomic_path
+
+LOGS = Path("results/_logs")
+SUFFIX = ".status.json"
+
+
+class JobStatus(BaseModel):
+    """A job that ran or runs."""
+
+    job: str  # its rule and its wildcards
+    log: str
+    outputs: tuple[str, ...]
+    host: str
+    pid: int
+    born: float  # when the process was started: another one may have its number later
+    state: Literal["running", "done", "failed", "killed"] = "running"
+    kind: str | None = None  # of failure: `kind` of the error
+    reason: str | None = None  # the error's sentence
+    device: str | None = None
+    ended: float | None = None
+
+    @classmethod
+    def begin(cls, job: str, log: Path, outputs: Iterable[str]) -> JobStatus:
+        """The status of this process, as a job that begins."""
+        born = psutil.Process().create_time()
+        status = cls(
+            job=job, log=str(log), outputs=tuple(outputs), host=socket.gethostname(), pid=os.getpid(), born=born
+        )
+        status.write()
+        return status
+
+    def runs_on(self, device: str) -> None:
+        """Say where it runs."""
+        self.device = device
+        self.write()
+
+    def end(self, kind: str | None = None, reason: str | None = None) -> None:
+        """Say that it is done or, if there is a kind of failure, that it failed."""
+        self.state, self.kind, self.reason = ("done" if kind is None else "failed"), kind, reason
+        self.ended = time.time()
+        self.write()
+
+    def write(self) -> None:
+        """Put it beside the log."""
+        with atomic_path(Path(self.log).with_suffix(SUFFIX)) as scratch:
+            scratch.write_text(self.model_dump_json(indent=2) + "\n")
+
+    @property
+    def why(self) -> str:
+        """Why there is no result, in words; of a job that ended well or runs, its state."""
+        return f"{self.kind}: {self.reason}" if self.state == "failed" else self.state
+
+
+def read_statuses(logs: Path = LOGS) -> list[JobStatus]:
+    """The last status of every job with a log below `logs`, from the first to begin to the last."""
+    found = [status for path in logs.rglob(f"*{SUFFIX}") if (status := _read(path))]
+    return sorted(found, key=lambda status: status.born)
+
+
+def _read(path: Path) -> JobStatus | None:
+    """A status, None if another version of this program wrote it."""
+    try:
+        status = JobStatus.model_validate(json.loads(path.read_text()))
+    except (FileNotFoundError, json.JSONDecodeError, ValidationError):
+        return None
+    if status.state == "running" and status.host == socket.gethostname() and not _lives(status):
+        status.state, status.ended = "killed", _last_written(status)
+    return status
+
+
+def _lives(status: JobStatus) -> bool:
+    try:
+        process = psutil.Process(status.pid)
+        return abs(process.create_time() - status.born) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _last_written(status: JobStatus) -> float:
+    """When the job last said something, or began if it has no log any more."""
+    log = Path(status.log)
+    return log.stat().st_mtime if log.exists() else status.born

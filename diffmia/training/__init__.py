@@ -1,0 +1,1 @@
+"""Training of targets: the trainer, what it is given, and the stage."""
