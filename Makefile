@@ -13,8 +13,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/installed
 	$(BIN)/diffmia run --cores all
 
+# a worker for each core; a file's tests stay together, for what they share is made once by the worker that has the file
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow -rs

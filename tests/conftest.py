@@ -12,9 +12,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "diffmia")
+
+# Beside other workers (`make test`) a test has one core: two threads that wait for each other on a busy one take ten times
+# as long. OMP_NUM_THREADS is for torch, which reads it when it is imported; jobs of a run have as many as Snakemake gives.
+ALONE = "PYTEST_XDIST_WORKER" not in os.environ
+CORES = "2" if ALONE else "1"
+if not ALONE:
+    os.environ["OMP_NUM_THREADS"] = CORES
 
 # the smoke target with fewer attacks, tables and figures: all kinds of job, in few jobs
 SELECTION = {
@@ -43,9 +51,9 @@ class Project:
     def config(self, config: dict) -> None:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
 
-    def snakemake(self, *arguments: str, cores: int = 2) -> subprocess.CompletedProcess:
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
         """Run Snakemake to its end; its output is in `stdout`."""
-        return self.call(sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments)
+        return self.call(sys.executable, "-m", "snakemake", "--cores", CORES, *arguments)
 
     def call(self, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -55,7 +63,7 @@ class Project:
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start `diffmia run`, as `make run` does."""
         with (self.folder / "run.log").open("a") as log:
-            command = [sys.executable, "-m", "diffmia.cli", "run", "--cores", "2", *arguments]
+            command = [sys.executable, "-m", "diffmia.cli", "run", "--cores", CORES, *arguments]
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
 
     def plan(self, *arguments: str) -> dict[str, int]:
@@ -97,11 +105,15 @@ def pristine(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(pristine, tmp_path_factory) -> Project:
-    """The same after a whole run; not to be changed."""
-    project = pristine.copy(tmp_path_factory.mktemp("finished") / "project")
-    done = project.snakemake()
-    assert done.returncode == 0, done.stdout
-    project.log = done.stdout
+    """The same after a whole run, made by the first worker that wants it; not to be changed."""
+    shared = tmp_path_factory.getbasetemp() if ALONE else tmp_path_factory.getbasetemp().parent
+    project, log = Project(shared / "finished"), shared / "finished.log"
+    with FileLock(shared / "finished.lock"):
+        if not log.exists():
+            done = pristine.copy(project.folder).snakemake()
+            assert done.returncode == 0, done.stdout
+            log.write_text(done.stdout)
+    project.log = log.read_text()
     return project
 
 
