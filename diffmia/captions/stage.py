@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from diffmia.captions.base import CaptionerSpec
 from diffmia.captions.texts import read_captions, write_captions
@@ -15,6 +15,9 @@ from diffmia.errors import DiffmiaError
 from diffmia.files.images import open_images
 from diffmia.files.receipts import SourceFile, files_of
 from diffmia.running.progress import Progress
+
+if TYPE_CHECKING:
+    import torch
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ def caption_images(
     DiffmiaError
         If there is a table that a person changed or that is not whole, or the captioner's files are not what they were.
     """
+    import torch
+
     if Path(out).exists():
         if not Path(meta).exists():
             return _facts(read_captions(out, len(open_images(images))), written=None)
