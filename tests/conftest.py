@@ -17,8 +17,8 @@ from filelock import FileLock
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "diffmia")
 
-# Beside other workers (`make test`) a test has one core: two threads that wait for each other on a busy one take ten times
-# as long. OMP_NUM_THREADS is for torch, which reads it when it is imported; jobs of a run have as many as Snakemake gives.
+# Beside other workers (`make test`) a test has one core: two threads that wait for each other on a busy one take ten
+# times as long. Torch reads OMP_NUM_THREADS when it is imported; jobs of a run have as many threads as Snakemake gives.
 ALONE = "PYTEST_XDIST_WORKER" not in os.environ
 CORES = "2" if ALONE else "1"
 if not ALONE:
