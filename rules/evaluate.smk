@@ -5,6 +5,7 @@ rule evaluate_scores:
     input:
         scores=target_scores,
         split=target_split,
+        samples=target_dataset("samples.parquet"),
     output:
         "<out>/metrics/{target}/seed{seed}.csv",
     log:

@@ -24,6 +24,6 @@ if __name__ == "__main__":
             split=given.split,
             out=job.output.table,
             device=job.device(),
-            attacks=job.config.table_attacks(job.wildcards.target),
+            attacks=job.config.residual_attacks(job.wildcards.target),
         )
         job.record(**facts)

@@ -11,4 +11,5 @@ if __name__ == "__main__":
         facts = json.loads(job.text)
         defined = job.config.run_attacks(job.wildcards.target)
         attacks = {attack: defined[attack] for attack in facts["attacks"]}
-        evaluate_scores(attacks, job.config.evaluation, facts, job.input.scores, job.input.split, job.output[0])
+        given = job.input
+        evaluate_scores(attacks, job.config.evaluation, facts, given.scores, given.split, given.samples, job.output[0])

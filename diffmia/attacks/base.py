@@ -13,6 +13,9 @@ from diffmia.search.probes import UNCONDITIONAL, Norm, Question
 from diffmia.spec import Spec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
     import pandas as pd
 
 Answers = Literal["residuals", "gradients"]
@@ -76,6 +79,13 @@ class AttackSpec(Spec):
         A backward pass counts as two.
         """
 
+    def ranking(self, answers: Mapping[str, np.ndarray], t: int) -> list[tuple[str, np.ndarray]]:
+        """By variant, numbers (n,) that must keep their order where a pass is made in faster arithmetic.
+
+        `answers` are those to its questions, by column, each (n,) or (n, d).
+        """
+        return []
+
 
 class TableAttack(AttackSpec):
     """An attack that is a function of columns of the residual table."""
@@ -83,6 +93,13 @@ class TableAttack(AttackSpec):
     @abstractmethod
     def score(self, residuals: pd.DataFrame, t: int) -> pd.DataFrame:
         """Columns `base` and `oms` (float64; all missing where there is none) for each row of the residual table."""
+
+    def ranking(self, answers: Mapping[str, np.ndarray], t: int) -> list[tuple[str, np.ndarray]]:
+        """See `AttackSpec.ranking`: the scores themselves."""
+        import pandas as pd
+
+        scores = self.score(pd.DataFrame({name: of for name, of in answers.items() if of.ndim == 1}), t)
+        return [(variant, scores[variant].to_numpy()) for variant in self.queries(t)]
 
 
 def beyond_the_last(target: TargetSpec, t: int) -> str | None:

@@ -13,6 +13,8 @@ from diffmia.attacks.base import AttackSpec
 from diffmia.models.base import TargetSpec
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     import torch
 
@@ -86,6 +88,16 @@ class LearnedAttack(AttackSpec):
     @abstractmethod
     def reads(self, variant: str, t: int | None) -> list[str]:
         """Columns of the pass's table that `variant` (`base`, `oms`) learns from and scores."""
+
+    def ranking(self, answers: Mapping[str, np.ndarray], t: int) -> list[tuple[str, np.ndarray]]:
+        """See `AttackSpec.ranking`: norms of what it learns from."""
+        import numpy as np
+
+        columns = [(variant, name) for variant in self.queries(t) for name in self.reads(variant, t)]
+        return [
+            (variant, np.linalg.norm(answers[name].reshape(len(answers[name]), -1), axis=1))
+            for variant, name in columns
+        ]
 
     @abstractmethod
     def fit(

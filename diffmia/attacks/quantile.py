@@ -54,7 +54,11 @@ class QuantileAttack(LearnedAttack):
     weight_decay: NonNegativeFloat = Field(1.0, description="Weight decay")
     bag: PositiveInt = Field(1, description="Regressors, each of a bootstrap resample, that decide by majority")
     recalibrate: float = Field(
-        0.0, ge=0, lt=1, description="Share of the auxiliary samples kept for split-conformal recalibration; 0: none"
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of the auxiliary samples kept for split-conformal recalibration; 0: none. It is drawn "
+        "sample by sample: of a split by group its guarantee does not hold",
     )
 
     @field_validator("alphas")

@@ -188,13 +188,18 @@ class Config(Spec):
             if (spec.relative_of is None if attack in blind else spec.attacks is None or attack in spec.attacks)
         ]
 
-    def table_attacks(self, target: str) -> dict[str, tuple[TableAttack, int]]:
-        """Attacks, by id and with their timesteps, that only read residuals and are *defined* for `target`.
+    def residual_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int]]:
+        """Attacks, by id and with their timesteps, that read residuals and are *defined* for `target`.
 
-        Selected or not: like its residuals, its scores do not depend on the selection.
+        Selected or not: its residuals do not depend on the selection.
         """
-        possible = [a for a in self.done_on(target, self.attacks_of(TableAttack)) if self.lack(target, a) is None]
+        reading = [a for a, spec in self.attacks.items() if spec.answers == "residuals"]
+        possible = [a for a in self.done_on(target, reading) if self.lack(target, a) is None]
         return {a: (self.attack(a, target), self.timestep(a, target)) for a in possible if not self.refusal(a, target)}
+
+    def table_attacks(self, target: str) -> dict[str, tuple[TableAttack, int]]:
+        """Those of them that do nothing but read: like residuals, their scores do not depend on the selection."""
+        return {a: of for a, of in self.residual_attacks(target).items() if isinstance(of[0], TableAttack)}
 
     def run_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int | None]]:
         """The run's attacks on `target` by id, with their timesteps."""

@@ -10,7 +10,14 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from diffmia.evaluation.resampling import bootstrap, bootstrap_stream, percentile_interval
+from diffmia.evaluation.intervals import (
+    cannot_vary,
+    exact_interval,
+    no_narrower,
+    of_difference,
+    percentile_interval,
+)
+from diffmia.evaluation.resampling import bootstrap, bootstrap_stream, independent_samples
 from diffmia.evaluation.roc import false_positive_budget
 from diffmia.evaluation.rows import NOT_APPLICABLE
 from diffmia.evaluation.spec import EvaluationSpec
@@ -32,14 +39,12 @@ class WeightedRates:
     def __init__(self, accepted: np.ndarray, member: np.ndarray):
         of_class = [accepted & chosen[:, None] for chosen in (member, ~member)]
         self._judged = np.concatenate(of_class, axis=1).astype(np.float64)  # (n, 2 L)
-        self._sizes = np.repeat([member.sum(), (~member).sum()], accepted.shape[1])
+        self._classes = np.column_stack([member, ~member]).astype(np.float64)
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """TPR of each decision, then FPR of each, in [0, 1], of each resample: weights (b, n) to (b, 2 L).
-
-        Weights of each class sum to its true size, as `stratified_weights` do.
-        """
-        return weights @ self._judged / self._sizes
+        """TPR of each decision, then FPR of each, in [0, 1], of each resample: weights (b, n) to (b, 2 L)."""
+        sizes = np.repeat(weights @ self._classes, self._judged.shape[1] // 2, axis=1)
+        return weights @ self._judged / sizes
 
 
 def nominal_fprs(scores: pd.DataFrame) -> dict[str, float]:
@@ -51,7 +56,9 @@ def nominal_fprs(scores: pd.DataFrame) -> dict[str, float]:
     return {name: float(name.removeprefix(_BEGIN).removesuffix(_END)) / 100 for name in names}
 
 
-def evaluate_decisions(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> list[dict]:
+def evaluate_decisions(
+    scores: pd.DataFrame, spec: EvaluationSpec, seed: int, groups: pd.Series | None = None
+) -> list[dict]:
     """Judge the decisions that one attack makes on one target.
 
     Parameters
@@ -62,14 +69,17 @@ def evaluate_decisions(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) ->
     spec : EvaluationSpec
     seed : int
         Evaluation seed of the run; the resamples of the bootstrap are those of `evaluate`.
+    groups : Series of hashable, optional
+        See `evaluate`.
 
     Returns
     -------
     list of dict
         Rows like those of `evaluate`: for each variant (base, oms, delta) the TPR of each decision (`tpr_at_5_fpr`),
         with its realised FPR, and that as a metric of its own (`fpr_at_5_fpr`). `std` and interval are of the
-        bootstrap. A decision whose nominal FPR allows fewer than 10 false positives is not reliable, and it is missing
-        if that allows none: nobody could see whether it keeps to it.
+        bootstrap, the interval of a rate no narrower than the exact binomial one. A decision whose nominal FPR allows
+        fewer than 10 false positives is not reliable, and it is missing if that allows none: nobody could see whether
+        it keeps to it.
 
     Raises
     ------
@@ -78,24 +88,31 @@ def evaluate_decisions(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) ->
     """
     judged, levels = judged_samples(scores), nominal_fprs(scores)
     decided = [WeightedRates(_accepted(judged, variant, levels), judged.member) for variant in judged.variants]
-    replicates = bootstrap(decided, judged.member, spec.bootstrap, bootstrap_stream(seed))
+    group = None if groups is None else groups.loc[judged.scores["sample_id"]].to_numpy()
+    replicates = bootstrap(decided, judged.member, spec.bootstrap, bootstrap_stream(seed), group)
     as_they_are = np.ones((1, len(judged.member)))
-    estimates = {
-        variant: (of(as_they_are)[0], of_variant)
-        for variant, of, of_variant in zip(judged.variants, decided, replicates, strict=True)
-    }
+    trials = np.repeat(independent_samples(judged.member, group), len(levels))
+    estimates = {}
+    for variant, of, of_variant in zip(judged.variants, decided, replicates, strict=True):
+        value = of(as_they_are)[0]
+        least = exact_interval(value, trials, spec.confidence)
+        interval = no_narrower(percentile_interval(of_variant, spec.confidence), least)
+        estimates[variant] = value, of_variant, interval
     if "oms" in estimates:
-        pairs = zip(estimates["oms"], estimates["base"], strict=True)
-        estimates["delta"] = tuple(oms - base for oms, base in pairs)
+        base, oms = estimates["base"], estimates["oms"]
+        resampled = oms[1] - base[1]
+        stuck = np.logical_and(*(cannot_vary(value, of_variant) for value, of_variant, _ in (base, oms)))
+        widest = np.where(stuck, of_difference(oms[2], base[2]), np.nan)
+        interval = no_narrower(percentile_interval(resampled, spec.confidence), widest)
+        estimates["delta"] = oms[0] - base[0], resampled, interval
 
     metrics = [rate + level for rate in ("tpr", "fpr") for level in levels]
     budgets = 2 * [false_positive_budget(judged.n_non_members, alpha) for alpha in levels.values()]
     missing = np.full(len(levels), np.nan)
     rows = []
-    for variant, (value, resampled) in estimates.items():
+    for variant, (value, resampled, interval) in estimates.items():
         fprs = missing if variant == "delta" else value[len(levels) :]
-        low, high = percentile_interval(resampled, spec.confidence)
-        numbers = [value, resampled.std(axis=0, ddof=1), low, high, np.append(fprs, missing)]
+        numbers = [value, resampled.std(axis=0, ddof=1), *interval, np.append(fprs, missing)]
         rows += judged.rows(variant, metrics, numbers, [np.nan] * len(metrics), budgets)
     return rows
 

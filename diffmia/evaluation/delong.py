@@ -59,6 +59,12 @@ def _test(d10: np.ndarray, d01: np.ndarray) -> DeLong:
     # the variance of a difference of components holds their covariance: no 2 x 2 matrix is needed
     delta = float(d10.mean())
     standard_error = float(np.sqrt(d10.var(ddof=1) / len(d10) + d01.var(ddof=1) / len(d01)))
+    standard_error = 0.0 if standard_error < _ROUNDING else standard_error
+    return DeLong(delta, standard_error, two_sided(delta, standard_error))
+
+
+def two_sided(delta: float, standard_error: float) -> float:
+    """P-value of "the difference is zero" by the normal distribution; for a standard error of zero see `DeLong`."""
     if standard_error < _ROUNDING:
-        return DeLong(delta, 0.0, 1.0 if abs(delta) < _ROUNDING else float("nan"))
-    return DeLong(delta, standard_error, float(2.0 * ndtr(-abs(delta) / standard_error)))
+        return 1.0 if abs(delta) < _ROUNDING else float("nan")
+    return float(2.0 * ndtr(-abs(delta) / standard_error))

@@ -7,12 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from diffmia.evaluation.delong import auc_test, paired_auc_test
-from diffmia.evaluation.resampling import WeightedMetrics, bootstrap, bootstrap_stream, percentile_interval
+from diffmia.evaluation.delong import DeLong, auc_test, paired_auc_test, two_sided
+from diffmia.evaluation.intervals import (
+    Interval,
+    cannot_vary,
+    exact_interval,
+    no_narrower,
+    normal_interval,
+    of_difference,
+    percentile_interval,
+)
+from diffmia.evaluation.resampling import WeightedMetrics, bootstrap, bootstrap_stream, independent_samples
 from diffmia.evaluation.roc import auc, false_positive_budget, roc_curve, tpr_at_fpr
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.evaluation.support import judged_samples
 from diffmia.evaluation.thresholds import attack_success_rate, draw_thresholds
+
+AUC, ASR = 0, 1  # places among the metrics
 
 
 @dataclass(frozen=True)
@@ -23,10 +34,17 @@ class _Estimate:
     realised_fpr: np.ndarray  # (S,)
     asr_per_draw: np.ndarray  # (R,)
     replicates: np.ndarray  # (B, S)
-    p_value: float  # of the AUC
+    interval: Interval
+    test: DeLong  # of the AUC
 
 
-def evaluate(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> list[dict]:
+def evaluate(
+    scores: pd.DataFrame,
+    spec: EvaluationSpec,
+    seed: int,
+    widened: float = 1.0,
+    groups: pd.Series | None = None,
+) -> list[dict]:
     """Judge one attack on one target.
 
     Parameters
@@ -38,6 +56,11 @@ def evaluate(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> list[dict
     spec : EvaluationSpec
     seed : int
         Evaluation seed of the run: of the threshold draws and the bootstrap.
+    widened : float
+        Factor of every standard error, where scores are not independent of each other as those of an attack are.
+    groups : Series of hashable, optional
+        By sample id, what the split drew whole (a person), and so the bootstrap does. DeLong's standard error, which
+        takes samples for independent, then gives way to the bootstrap's.
 
     Returns
     -------
@@ -49,6 +72,11 @@ def evaluate(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> list[dict
         oms, against no difference for delta. A TPR whose FPR allows fewer than 10 false positives is not reliable, and
         it is missing if that FPR allows none.
 
+        Intervals are percentile bootstrap's. That of a TPR is no narrower than the exact binomial one, nor that of an
+        AUC or ASR of 0 or 100, of which no resample is any other: that is as if so many pairs of a member and a
+        non-member had been judged as the smaller class has samples. The ASR's is normal, with the variance of the
+        bootstrap and of the mean over the threshold draws.
+
     Raises
     ------
     DiffmiaError
@@ -56,21 +84,27 @@ def evaluate(scores: pd.DataFrame, spec: EvaluationSpec, seed: int) -> list[dict
     """
     judged = judged_samples(scores)
     columns = {variant: judged.column(variant, f"{variant} scores") for variant in judged.variants}
+    group = None if groups is None else groups.loc[judged.scores["sample_id"]].to_numpy()
     metrics = ["auc", "asr", *(f"tpr_at_{100 * alpha:g}_fpr" for alpha in spec.fprs)]
     budgets = [np.inf, np.inf, *(false_positive_budget(judged.n_non_members, alpha) for alpha in spec.fprs)]
     rows = []
-    for variant, estimate in _estimates(columns, judged.member, spec, seed).items():
-        std = estimate.replicates.std(axis=0, ddof=1)
-        std[metrics.index("asr")] = estimate.asr_per_draw.std(ddof=1)
-        low, high = percentile_interval(estimate.replicates, spec.confidence)
-        numbers = [estimate.value, std, low, high, estimate.realised_fpr]
-        p_values = [estimate.p_value if metric == "auc" else np.nan for metric in metrics]
+    for variant, estimate in _estimates(columns, judged.member, group, spec, seed, widened).items():
+        std = widened * estimate.replicates.std(axis=0, ddof=1)
+        standard_error = widened * estimate.test.standard_error if group is None else std[AUC]
+        p_values = [two_sided(estimate.test.delta, standard_error), *[np.nan] * (len(metrics) - 1)]
+        std[ASR] = widened * estimate.asr_per_draw.std(ddof=1)
+        numbers = [estimate.value, std, *estimate.interval, estimate.realised_fpr]
         rows += judged.rows(variant, metrics, numbers, p_values, budgets)
     return rows
 
 
 def _estimates(
-    columns: dict[str, np.ndarray], member: np.ndarray, spec: EvaluationSpec, seed: int
+    columns: dict[str, np.ndarray],
+    member: np.ndarray,
+    group: np.ndarray | None,
+    spec: EvaluationSpec,
+    seed: int,
+    widened: float,
 ) -> dict[str, _Estimate]:
     """Estimates of each column of scores (n,) and, where base and oms are both there, of delta; rates in [0, 1]."""
     draws = {
@@ -78,28 +112,50 @@ def _estimates(
         for variant, scores in columns.items()
     }
     weighted = [WeightedMetrics(scores, member, draws[variant], spec.fprs) for variant, scores in columns.items()]
-    replicates = bootstrap(weighted, member, spec.bootstrap, bootstrap_stream(seed))
-
+    replicates = bootstrap(weighted, member, spec.bootstrap, bootstrap_stream(seed), group)
+    judged = independent_samples(member, group)
     estimates = {}
     for (variant, scores), of_variant in zip(columns.items(), replicates, strict=True):
         roc = roc_curve(scores[member], scores[~member])
         asr = attack_success_rate(scores, member, draws[variant])
         low_fpr = np.array([tpr_at_fpr(roc, alpha) for alpha in spec.fprs]).reshape(-1, 2)
+        value = np.array([auc(roc), asr.mean, *low_fpr[:, 0]])
+        interval = _resampled_interval(value, of_variant, asr.per_draw, spec.confidence, widened)
+        pairs = np.where(cannot_vary(value, of_variant)[[AUC, ASR]], min(judged), np.nan)
+        trials = np.append(pairs, np.full(len(spec.fprs), judged[0]))
+        interval = no_narrower(np.clip(interval, 0, 1), exact_interval(value, trials, spec.confidence))
         estimates[variant] = _Estimate(
-            value=np.array([auc(roc), asr.mean, *low_fpr[:, 0]]),
+            value=value,
             realised_fpr=np.array([np.nan, asr.realised_fpr, *low_fpr[:, 1]]),
             asr_per_draw=asr.per_draw,
             replicates=of_variant,
-            p_value=auc_test(scores[member], scores[~member]).p_value,
+            interval=interval,
+            test=auc_test(scores[member], scores[~member]),
         )
     if "oms" in estimates:
         base, oms = estimates["base"], estimates["oms"]
         halves = [columns[variant][of_class] for variant in ("base", "oms") for of_class in (member, ~member)]
+        value, of_delta = oms.value - base.value, oms.replicates - base.replicates
+        per_draw = oms.asr_per_draw - base.asr_per_draw
+        interval = _resampled_interval(value, of_delta, per_draw, spec.confidence, widened)
+        stuck = np.logical_and(*(cannot_vary(one.value, one.replicates) for one in (base, oms)))
+        widest = np.where(stuck, of_difference(oms.interval, base.interval), np.nan)
         estimates["delta"] = _Estimate(
-            value=oms.value - base.value,
-            realised_fpr=np.full(len(base.value), np.nan),
-            asr_per_draw=oms.asr_per_draw - base.asr_per_draw,
-            replicates=oms.replicates - base.replicates,
-            p_value=paired_auc_test(*halves).p_value,
+            value=value,
+            realised_fpr=np.full(len(value), np.nan),
+            asr_per_draw=per_draw,
+            replicates=of_delta,
+            interval=no_narrower(np.clip(interval, -1, 1), widest),
+            test=paired_auc_test(*halves),
         )
     return estimates
+
+
+def _resampled_interval(
+    value: np.ndarray, replicates: np.ndarray, asr_per_draw: np.ndarray, confidence: float, widened: float
+) -> Interval:
+    """Of the metrics (S,) of replicates (B, S); of the ASR with what its R random thresholds add to the variance."""
+    bounds = np.array(percentile_interval(replicates, confidence))
+    spread = np.hypot(replicates[:, ASR].std(ddof=1), asr_per_draw.std(ddof=1) / np.sqrt(len(asr_per_draw)))
+    bounds[:, ASR] = normal_interval(value[ASR], spread, confidence)
+    return tuple(value + widened * (bounds - value))

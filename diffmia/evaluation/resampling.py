@@ -1,8 +1,9 @@
 """Stratified bootstrap of AUC, ASR and TPR at fixed FPR, paired over variants of an attack.
 
-A resample is a weight per sample: how often it was drawn. Scores are sorted once; a resample's ROC is then a pair of
-cumulative sums of its weights, exact in the presence of ties. Variants share the weights, so the spread of their
-difference is that of a paired comparison.
+A resample is a weight per sample: how often it was drawn. What is drawn is a sample, or where samples belong together
+(images of one person) their whole group (a cluster bootstrap: Field & Welsh 2007). Scores are sorted once; a resample's
+ROC is then a pair of cumulative sums of its weights, exact in the presence of ties. Variants share the weights, so the
+spread of their difference is that of a paired comparison.
 """
 
 from __future__ import annotations
@@ -27,23 +28,34 @@ def stratified_weights(
     member: np.ndarray,
     replicates: int,
     seed: int | np.random.SeedSequence,
+    group: np.ndarray | None = None,
     chunk_elements: int = _CHUNK_ELEMENTS,
 ) -> Iterator[np.ndarray]:
     """Yield float64 weights (b, n) of `replicates` resamples in all, with b * n about `chunk_elements`.
 
-    Members are resampled among members and non-members among non-members, so each row sums to their true numbers. The
-    rows depend on `seed` and `member` (n,) alone, not on how they are chunked.
+    Members are resampled among members and non-members among non-members; without groups each row sums to their true
+    numbers. The rows depend on `seed`, `member` (n,) and `group` (n,) alone, not on how they are chunked.
     """
     generator = np.random.default_rng(seed)
-    strata = (np.flatnonzero(member), np.flatnonzero(~member))
+    group = np.arange(len(member)) if group is None else group
+    strata = []  # samples of a class, which of its groups each of them is of, and how many these are
+    for ids in map(np.flatnonzero, (member, ~member)):
+        names, of = np.unique(group[ids], return_inverse=True)
+        strata.append((ids, of, len(names)))
     rows = max(1, chunk_elements // len(member))
     for start in range(0, replicates, rows):
         weights = np.zeros((min(rows, replicates - start), len(member)))
         for row in weights:
-            for stratum in strata:
-                drawn = generator.integers(len(stratum), size=len(stratum))
-                row[stratum] = np.bincount(drawn, minlength=len(stratum))
+            for ids, of, groups in strata:
+                row[ids] = np.bincount(generator.integers(groups, size=groups), minlength=groups)[of]
         yield weights
+
+
+def independent_samples(member: np.ndarray, group: np.ndarray | None) -> tuple[int, int]:
+    """How many members and non-members (n,) are resampled by themselves: samples, or groups (n,) of them."""
+    if group is None:
+        return int(member.sum()), int((~member).sum())
+    return len(np.unique(group[member])), len(np.unique(group[~member]))
 
 
 class WeightedMetrics:
@@ -64,9 +76,7 @@ class WeightedMetrics:
         self._order = np.argsort(scores)
         self._ends = tie_ends(scores[self._order])
         self._member = member[self._order]
-        self._n_members = int(member.sum())
-        self._n_non_members = len(member) - self._n_members
-        self._budgets = [false_positive_budget(self._n_non_members, alpha) for alpha in fprs]
+        self._fprs = fprs
         accepted = draws.held_out & (scores <= draws.thresholds[:, None])
         judged = [of_draw & of_class for of_class in (member, ~member) for of_draw in (accepted, draws.held_out)]
         self._judged = np.concatenate(judged).T.astype(np.float64)  # (n, 4 R)
@@ -77,13 +87,13 @@ class WeightedMetrics:
         tp = np.cumsum(sorted_weights * self._member, axis=1)[:, self._ends]
         fp = np.cumsum(sorted_weights, axis=1)[:, self._ends] - tp
         area = np.trapezoid(tp, fp, axis=1) + tp[:, 0] * fp[:, 0] / 2  # the second term leads there from (0, 0)
-        auc = area / (self._n_members * self._n_non_members)
-        return np.column_stack([auc, self._asr(weights), *(self._tpr(tp, fp, budget) for budget in self._budgets)])
+        auc = area / (tp[:, -1] * fp[:, -1])
+        return np.column_stack([auc, self._asr(weights), *(self._tpr(tp, fp, alpha) for alpha in self._fprs)])
 
-    def _tpr(self, tp: np.ndarray, fp: np.ndarray, budget: int) -> np.ndarray:
-        within = np.count_nonzero(fp <= budget, axis=1)  # fp is nondecreasing: these are the first ones
+    def _tpr(self, tp: np.ndarray, fp: np.ndarray, alpha: float) -> np.ndarray:
+        within = np.count_nonzero(fp <= false_positive_budget(fp[:, -1:], alpha), axis=1)  # the first: fp never falls
         last = np.take_along_axis(tp, np.maximum(within - 1, 0)[:, None], axis=1)[:, 0]
-        return np.where(within > 0, last, 0.0) / self._n_members
+        return np.where(within > 0, last, 0.0) / tp[:, -1]
 
     def _asr(self, weights: np.ndarray) -> np.ndarray:
         tp, positives, fp, negatives = np.split(weights @ self._judged, 4, axis=1)
@@ -98,19 +108,15 @@ def bootstrap(
     member: np.ndarray,
     replicates: int,
     seed: int | np.random.SeedSequence,
+    group: np.ndarray | None = None,
     chunk_elements: int = _CHUNK_ELEMENTS,
 ) -> np.ndarray:
     """Metrics of every variant on the same resamples of `member` (n,), float64 array (V, replicates, S).
 
+    `group` (n,): what is resampled whole; None: each sample by itself.
+
     Each of `metrics` takes weights (b, n) to S numbers of each resample (b, S), as `WeightedMetrics` does.
     """
-    chunks = stratified_weights(member, replicates, seed, chunk_elements)
+    chunks = stratified_weights(member, replicates, seed, group, chunk_elements)
     per_chunk = [[metric(weights) for metric in metrics] for weights in chunks]
     return np.concatenate(per_chunk, axis=1)
-
-
-def percentile_interval(replicates: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper percentile bounds (S,) of replicates (B, S) (Efron & Tibshirani 1993, section 13.3)."""
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(replicates, [tail, 1.0 - tail], axis=0)
-    return low, high

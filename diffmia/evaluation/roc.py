@@ -6,7 +6,6 @@ accepted together and nothing depends on their order or on a grid of thresholds.
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -61,9 +60,9 @@ def tpr_at_fpr(roc: Roc, alpha: float) -> tuple[float, float]:
     return float(tpr), float(roc.fpr[allowed & (roc.tpr == tpr)].min())
 
 
-def false_positive_budget(n_non_members: int, alpha: float) -> int:
-    """How many of `n_non_members` may be accepted at FPR `alpha`: the floor of their product."""
-    return math.floor(n_non_members * (alpha + FPR_TOLERANCE))
+def false_positive_budget(n_non_members: int | np.ndarray, alpha: float) -> np.ndarray:
+    """How many of `n_non_members` may be accepted at FPR `alpha`: the floor of their product, elementwise."""
+    return np.floor(n_non_members * (alpha + FPR_TOLERANCE))
 
 
 def balanced_accuracy(tpr: np.ndarray, fpr: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ from diffmia.files.atomic import atomic_path
 from diffmia.files.layout import by_id_and_seed, id_and_seed
 from diffmia.running.progress import Progress
 from diffmia.scoring.reading import read_scores
+from diffmia.splits import groups_drawn_whole
 
 if TYPE_CHECKING:
     from diffmia.config.config import Config
@@ -53,11 +54,13 @@ def evaluate_scores(
     job: dict,
     scores: Sequence[Path],
     split: Path,
+    samples: Path,
     out: Path,
 ) -> None:
     """Judge a target's scores under attacks, by id with timestep, and write their rows of `metrics.csv`.
 
-    `job` names target, dataset and seeds, and `scores` are the files that hold these attacks' scores, among others'.
+    `job` names target, dataset and seeds, `scores` are the files that hold these attacks' scores, among others', and
+    `samples` the dataset's table, which knows what a split by group drew whole.
 
     Raises
     ------
@@ -65,6 +68,8 @@ def evaluate_scores(
         If scores are of another split, or there are none of an attack.
     """
     manifest = json.loads(Path(split).read_text())
+    about = pd.read_parquet(samples, columns=["sample_id", "group"]).set_index("sample_id")
+    groups = groups_drawn_whole(manifest, about)
     found = {}
     for path in scores:
         skipped = _not_applicable(path)
@@ -76,7 +81,7 @@ def evaluate_scores(
     described = []
     progress = Progress(log, "attacks judged", len(attacks))
     for number, (attack, (attack_spec, t)) in enumerate(attacks.items(), start=1):
-        described += [shared | row for row in _judge(attack, attack_spec, t, spec, job["seed"], *found[attack])]
+        described += [shared | row for row in _judge(attack, attack_spec, t, spec, job["seed"], groups, *found[attack])]
         progress.update(number)
     write_csv(pd.DataFrame(described, columns=COLUMNS), out)
 
@@ -87,6 +92,7 @@ def _judge(
     t: int | None,
     spec: EvaluationSpec,
     seed: int,
+    groups: pd.Series | None,
     scores: pd.DataFrame,
     skipped: dict[str, str],
 ) -> list[dict]:
@@ -95,9 +101,10 @@ def _judge(
     Where it makes decisions of its own, the rows with its id judge them, and those whose id ends with `ROC` judge its
     score; `skipped` says why it could not learn some.
     """
-    rows = {attack: evaluate(scores, spec, seed)}
+    widened = STANDARD_ERROR_FACTOR if attack_spec.access == "blind" else 1.0  # cross-validated scores
+    rows = {attack: evaluate(scores, spec, seed, widened, groups)}
     if nominal_fprs(scores):
-        own = evaluate_decisions(scores, spec, seed) + not_applicable_rows(scores, skipped)
+        own = evaluate_decisions(scores, spec, seed, groups) + not_applicable_rows(scores, skipped)
         rows = {attack: own, attack + ROC: rows[attack]}
     queries = attack_spec.queries(t)
     told = [] if attack_spec.condition is None else [f"{TOLD} {attack_spec.condition}"]
@@ -177,11 +184,11 @@ def aggregate_metrics(parts: list[Path], config: Config, out: Path, missing: Seq
 def _shifted(rows: pd.DataFrame) -> set[str]:
     """Hashes of splits whose members a blind baseline tells from non-members: its AUC is above chance.
 
-    One-sided at 2.5 %, by the bootstrap's standard error widened as cross-validated scores need.
+    One-sided at 2.5 %, by the bootstrap's standard error, which is as wide as cross-validated scores need.
     """
     blind = rows[(rows["access"] == "blind") & (rows["metric"] == "auc")]
     excess, std = blind["value"].astype(float) - 50, blind["std"].astype(float)
-    return set(blind.loc[excess > NormalDist().inv_cdf(0.975) * STANDARD_ERROR_FACTOR * std, "split_hash"])
+    return set(blind.loc[excess > NormalDist().inv_cdf(0.975) * std, "split_hash"])
 
 
 def _left_out(config: Config) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
+from diffmia.blind import STANDARD_ERROR_FACTOR
 from diffmia.evaluation.delong import auc_test
 from diffmia.figures.attacks import VARIANTS
 from diffmia.figures.detection import draw_chance, style
@@ -98,17 +99,19 @@ def _curve(data: FigureData, attack: str, variant: str, seed: int) -> np.ndarray
     judged = data.judged(attack, seed).set_index("sample_id")
     scores, member = judged[variant], judged["member"].to_numpy(dtype=bool)
     z = ndtri((1 + data.evaluation.confidence) / 2)
+    widened = STANDARD_ERROR_FACTOR if data.attacks[attack].access == "blind" else 1.0
     found = []
     for ids in _mixtures(data, attack, seed):
         test = auc_test(scores[member].to_numpy(), scores[ids].to_numpy())
-        found.append(0.5 + test.delta + z * test.standard_error * np.array([0, -1, 1]))
+        found.append(0.5 + test.delta + z * widened * test.standard_error * np.array([0, -1, 1]))
     return np.clip(np.transpose(found), 0, 1)
 
 
 def _notes(data: FigureData) -> list[str]:
     means = "Means over seeds of the AUC and of its interval. " * (len(data.seeds) > 1)
     notes = [
-        f"{means}Bands: {100 * data.evaluation.confidence:g} % intervals (DeLong). A rise is shift, not membership."
+        f"{means}Bands: {100 * data.evaluation.confidence:g} % intervals (DeLong; of blind baselines √2 as wide, since "
+        "each fold is judged by what was fitted to the others). A rise is shift, not membership."
     ]
     if any(shown.access == "blind" for shown in data.attacks.values()):
         notes.append("Blind baselines (dotted) were fitted once, to members and non-members of all groups.")

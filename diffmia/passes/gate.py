@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
@@ -19,7 +18,7 @@ from diffmia.passes.inputs import Inputs
 from diffmia.search.probes import merge
 
 if TYPE_CHECKING:
-    from diffmia.attacks.base import TableAttack
+    from diffmia.attacks.base import AttackSpec
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ def rank_agreement(
     fast: Denoiser,
     arithmetic: str,
     answer: Answer,
-    attacks: Mapping[str, tuple[TableAttack, int]],
+    attacks: Mapping[str, tuple[AttackSpec, int]],
     inputs: Inputs,
     ids: np.ndarray,
     batch_size: int,
@@ -48,7 +47,8 @@ def rank_agreement(
     answer : callable
         `answer` of `passes.residuals`.
     attacks : mapping
-        Attacks that only read residuals, by id with timestep.
+        Attacks that read residuals, by id with timestep: their scores are compared, and of those that learn the norms
+        of what they learn from.
     inputs : Inputs
     ids : int64 array (n,)
         Samples on which both are asked, members and non-members.
@@ -56,16 +56,20 @@ def rank_agreement(
     Raises
     ------
     DiffmiaError
-        If a score's correlation is lower than `LEAST`, or is not defined.
+        If a correlation is lower than `LEAST` or not defined, or there is no attack that could tell.
     """
+    if not attacks:
+        raise DiffmiaError(
+            f"no attack reads the residuals of this target, so nothing tells whether {arithmetic} ranks samples as "
+            f"{EXACT} does; set precision: {EXACT} and compile: false for it"
+        )
     questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
     passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in (denoiser, fast)]
-    tables = [pd.DataFrame(of_model.block(inputs, ids, questions)) for of_model in passes]
+    answers = [of_model.block(inputs, ids, questions) for of_model in passes]
     lowest = 1.0
     for attack, (spec, t) in attacks.items():
-        exact, coarse = (spec.score(table, t) for table in tables)
-        for variant in spec.queries(t):
-            rho = float(spearmanr(exact[variant], coarse[variant]).statistic)
+        for (variant, exact), (_, coarse) in zip(*(spec.ranking(of_model, t) for of_model in answers), strict=True):
+            rho = float(spearmanr(exact, coarse).statistic)
             if not rho >= LEAST:
                 raise DiffmiaError(
                     f"in {arithmetic} attack '{attack}' ({variant}) ranks {len(ids)} samples unlike in {EXACT}: "

@@ -29,7 +29,7 @@ from diffmia.splits import roles_of
 from diffmia.targets import load_target
 
 if TYPE_CHECKING:
-    from diffmia.attacks.base import TableAttack
+    from diffmia.attacks.base import AttackSpec
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def run_shard(
     split: Path,
     out: Path,
     device: torch.device,
-    attacks: Mapping[str, tuple[TableAttack, int]],
+    attacks: Mapping[str, tuple[AttackSpec, int]],
 ) -> dict:
     """Ask a target every question of `job` about the samples of a shard (number, of how many); returns facts of it.
 

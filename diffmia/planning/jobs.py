@@ -155,16 +155,14 @@ def questions_of(config: Config, answers: Asked, target: str) -> list[Question]:
     if answers == "jacobians":
         return merge(jacobian_questions(config, target))
     if answers == "residuals":
-        defined = [a for a in config.done_on(target, config.attacks) if config.lack(target, a) is None]
-        needed = [(target, attack) for attack in defined if config.refusal(attack, target) is None]
-    else:
-        akin = config.targets[target].relative_of or target
-        related = [of for of in config.asked_targets if akin in (of, config.targets[of].relative_of)]
-        asked_of = [(of, attack) for of in related for attack in config.run_attacks(of)]
-        needed = [(of, attack) for of, attack in asked_of if target in learned_from(config, of, attack)]
+        asked = [question for spec, t in config.residual_attacks(target).values() for question in spec.questions(t)]
+        return merge(asked + study_questions(config, target))
+    akin = config.targets[target].relative_of or target
+    related = [of for of in config.asked_targets if akin in (of, config.targets[of].relative_of)]
+    asked_of = [(of, attack) for of in related for attack in config.run_attacks(of)]
+    needed = [(of, attack) for of, attack in asked_of if target in learned_from(config, of, attack)]
     specs = [(config.attack(attack, of), config.timestep(attack, of)) for of, attack in needed]
-    asked = [question for spec, t in specs if spec.answers == answers for question in spec.questions(t)]
-    return merge(asked + (study_questions(config, target) if answers == "residuals" else []))
+    return merge([question for spec, t in specs if spec.answers == answers for question in spec.questions(t)])
 
 
 def conditions_of(config: Config, answers: Asked, target: str) -> list[str]:

@@ -125,6 +125,8 @@ def training_rows(spec: LearnedAttack, keys: Sequence[pd.DataFrame], seed: int) 
     if spec.learns_from == "shadow":
         return [own.iloc[:0].assign(member=False), *(_with_membership(of, [TRAINED, "auxiliary"]) for of in shadows)]
     auxiliary = own[own["role"] == "auxiliary"]
+    if auxiliary.empty:
+        raise NotApplicable("it learns from auxiliary samples, and the drawn split has none")
     if spec.learns_from == "auxiliary":
         return [auxiliary.assign(member=False)]
     members = own[own["role"] == "member"]

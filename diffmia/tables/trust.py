@@ -106,8 +106,8 @@ def _notes(rows: pd.DataFrame, data: pd.DataFrame, config: Config) -> list[str]:
         "not is shown, or else the first. n/a: the target has no null control (null_targets, checkpoint_epochs: 0), or "
         "the attack asks no model or was not done on it.",
         "Intervals are of the samples judged alone; ± is the standard deviation over seeds, each with a split, a "
-        "training and noise of its own. Of blind baselines they are about √2 too narrow, since each fold is judged by "
-        "what was fitted to the others; the flag “shift” takes that into account.",
+        "training and noise of its own. Of blind baselines they are √2 as wide as their bootstrap's, since each fold "
+        "is judged by what was fitted to the others.",
         samples_judged(rows),
     ]
     if (seeds := rows["seed"].nunique()) == 1:

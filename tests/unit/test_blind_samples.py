@@ -304,7 +304,8 @@ def test_a_shift_of_captions_is_flagged_and_is_the_best_blind_baseline(others, s
     hashes = {key: roles[key] for key in ("split_hash", "dataset_hash")}
     write_scores(pd.DataFrame(of_attack), hashes, scores[0])
     job = {"target": "mine", "dataset": "coco", "run_seed": 0, "seed": 0}
-    evaluate_scores(config.run_attacks("mine"), config.evaluation, job, scores, split, tmp_path / "part.csv")
+    given = (scores, split, tmp_path / "samples.parquet")
+    evaluate_scores(config.run_attacks("mine"), config.evaluation, job, *given, tmp_path / "part.csv")
     aggregate_metrics([tmp_path / "part.csv"], config, tmp_path / "metrics.csv")
 
     metrics = read_metrics(tmp_path / "metrics.csv")

@@ -19,7 +19,7 @@ TRAINING_CODE = (
     *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "025bb095b84cd501")
+TRAINING_PINNED = (1, "9bb06aa0cf475359")
 
 PACKAGE = {
     "__init__": "",
@@ -197,7 +197,7 @@ def texts():
     [
         ("diffmia/datasets/digits.py", "dataset (captioned_)?digits"),
         ("diffmia/datasets/prepare.py", "dataset .*"),
-        ("diffmia/splits.py", "split|residuals|gradients|learning .*|tables"),
+        ("diffmia/splits.py", "split|residuals|gradients|learning .*|evaluation|metrics|tables"),
         ("diffmia/search/noise.py", "residuals|gradients"),
         ("diffmia/search/noise_search.py", "residuals|gradients"),
         ("diffmia/denoisers/schedules.py", "residuals|gradients"),

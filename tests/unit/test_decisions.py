@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from diffmia.attacks.learned import decision
 from diffmia.attacks.quantile import QuantileAttack
@@ -113,9 +115,13 @@ class TestJudging:
             for metric, numbers in zip(("tpr_at_1_fpr", "fpr_at_1_fpr"), np.array(drawn).T, strict=True):
                 found = rows.loc[(variant, metric)]
                 assert found["std"] == pytest.approx(numbers.std(ddof=1), abs=1e-12)
-                assert [found["ci_low"], found["ci_high"]] == pytest.approx(
-                    np.quantile(numbers, [0.025, 0.975]).tolist()
-                )
+                low, high = np.quantile(numbers, [0.025, 0.975])
+                if variant != "delta":
+                    judged = scores[scores["member"] == metric.startswith("tpr")]
+                    hits = int((judged[f"{variant}_at_1_fpr"] < 0).sum())
+                    exact = binomtest(hits, len(judged)).proportion_ci(0.95, "exact")
+                    low, high = min(low, 100 * exact.low), max(high, 100 * exact.high)
+                assert [found["ci_low"], found["ci_high"]] == pytest.approx([low, high])
 
     def test_it_shares_its_resamples_with_evaluate(self):
         scores = frame()
@@ -127,8 +133,10 @@ class TestJudging:
             scores[variant] = scores[f"{variant}_at_5_fpr"] = np.where(accused, -1.0, 1.0)
         rows = table(scores, seed=5).xs("tpr_at_5_fpr", level="metric")
         aucs = pd.DataFrame(evaluate(scores, SPEC, 5)).set_index(["variant", "metric"]).xs("auc", level="metric")
-        for column in ("value", "ci_low", "ci_high"):
-            np.testing.assert_allclose(2 * aucs[column], rows[column] + 100 * (rows.index != "delta"), atol=1e-10)
+        for column in ("value", "std"):
+            np.testing.assert_allclose(
+                2 * aucs[column], rows[column] + 100 * ((column == "value") & (rows.index != "delta")), atol=1e-10
+            )
 
     def test_delta_is_the_paired_difference(self):
         rows = table(frame())
@@ -190,34 +198,66 @@ class TestJudging:
             assert (row["n_members"], row["n_non_members"]) == (60, 1000)
 
 
+def split_and_samples(folder, split_hash: str, method: str = "random", groups=None):
+    """A split's manifest and its dataset's table, of 2,000 samples."""
+    manifest, samples = folder / "split.json", folder / "samples.parquet"
+    manifest.write_text(json.dumps({"split_hash": split_hash, "method": method}))
+    pd.DataFrame({"sample_id": np.arange(2000), "group": groups}).to_parquet(samples)
+    return manifest, samples
+
+
 class TestStage:
     QUANTILE = QuantileAttack(family="quantile", label="QR", recalibrate=0.4)
     RESIDUAL = ResidualAttack(family="residual", label="NA", start="gaussian", t=100, norm=2)
 
     def rows(self, folder, spec, scores, **metadata) -> pd.DataFrame:
         write_scores(scores.assign(attack="mine"), {"split_hash": "f" * 64, **metadata}, folder / "scores.parquet")
-        (folder / "split.json").write_text(json.dumps({"split_hash": "f" * 64}))
+        given = split_and_samples(folder, "f" * 64)
         job = {"target": "one", "dataset": "digits", "seed": 7, "run_seed": 0}
         scores, out = [folder / "scores.parquet"], folder / "out.csv"
-        evaluate_scores({"mine": (spec, 100)}, SPEC, job, scores, folder / "split.json", out)
+        evaluate_scores({"mine": (spec, 100)}, SPEC, job, scores, *given, out)
         return pd.read_csv(out)
+
+    def test_scores_of_cross_validation_are_widened(self, tmp_path):
+        class Blind(ResidualAttack):
+            access: ClassVar = "blind"
+
+        scores = frame(60, 100)[["sample_id", "member", "role", "base", "oms"]]
+        spec = Blind(**self.RESIDUAL.model_dump())
+        found = self.rows(tmp_path, spec, scores)
+        expected = pd.DataFrame(evaluate(scores, SPEC, 7, widened=2**0.5))
+        for column in ("std", "ci_low", "p_value"):
+            np.testing.assert_allclose(found[column], expected[column])
+
+    def test_what_a_split_drew_whole_is_resampled_whole(self, tmp_path):
+        scores = frame(60, 100)[["sample_id", "member", "role", "base", "oms"]]
+        write_scores(scores.assign(attack="mine"), {"split_hash": "f"}, tmp_path / "scores.parquet")
+        person = np.arange(2000) // 4
+        job = {"target": "one", "dataset": "lfw", "seed": 7, "run_seed": 0}
+        for method, groups in (("by_group", pd.Series(person)), ("class_balanced", None)):
+            given = split_and_samples(tmp_path, "f", method, person)
+            paths = [tmp_path / "scores.parquet"], *given, tmp_path / "out.csv"
+            evaluate_scores({"mine": (self.RESIDUAL, 100)}, SPEC, job, *paths)
+            expected = pd.DataFrame(evaluate(scores, SPEC, 7, groups=groups))
+            for column in ("value", "std", "ci_low", "ci_high"):
+                np.testing.assert_allclose(pd.read_csv(tmp_path / "out.csv")[column], expected[column])
 
     def test_each_attack_is_judged_by_its_own_scores_in_the_order_asked_for(self, tmp_path):
         one, two = (frame(60, 100, seed)[["sample_id", "member", "role", "base", "oms"]] for seed in (1, 2))
         paths = tmp_path / "both.parquet", tmp_path / "more.parquet"
         write_scores(pd.concat([one.assign(attack="one"), two.assign(attack="two")]), {"split_hash": "f"}, paths[0])
         write_scores(one.assign(attack="unasked"), {"split_hash": "f"}, paths[1])
-        (tmp_path / "split.json").write_text(json.dumps({"split_hash": "f"}))
+        given = split_and_samples(tmp_path, "f")
         job = {"target": "one", "dataset": "digits", "seed": 7, "run_seed": 0}
         attacks = {"two": (self.RESIDUAL, 100), "one": (self.RESIDUAL, 50)}
-        evaluate_scores(attacks, SPEC, job, paths, tmp_path / "split.json", tmp_path / "out.csv")
+        evaluate_scores(attacks, SPEC, job, paths, *given, tmp_path / "out.csv")
         rows = pd.read_csv(tmp_path / "out.csv")
         assert rows["attack"].drop_duplicates().tolist() == ["two", "one"]
         for attack, scores in (("one", one), ("two", two)):
             found = rows[rows["attack"] == attack]["value"]
             np.testing.assert_allclose(found, pd.DataFrame(evaluate(scores, SPEC, 7))["value"])
         with pytest.raises(DiffmiaError, match=r"both\.parquet, .*more\.parquet have no scores of attack 'three'"):
-            evaluate_scores({"three": attacks["one"]}, SPEC, job, paths, tmp_path / "split.json", tmp_path / "x.csv")
+            evaluate_scores({"three": attacks["one"]}, SPEC, job, paths, *given, tmp_path / "x.csv")
         assert not (tmp_path / "x.csv").exists()
 
     def test_decisions_have_the_attacks_id_and_its_score_another(self, tmp_path):

@@ -17,6 +17,7 @@ from diffmia.attacks.quantile import QuantileAttack
 from diffmia.attacks.secmi_nns import DifferenceAttack
 from diffmia.errors import DiffmiaError
 from diffmia.models.ddpm_unet import DDPMUNet
+from diffmia.running.failures import NotApplicable
 from diffmia.scoring.learning import learn_attack, training_rows
 
 CPU = torch.device("cpu")
@@ -143,6 +144,12 @@ class TestTrainingRows:
         few = LABELLED.model_copy(update={"labelled_fraction": 0.001})
         with pytest.raises(DiffmiaError, match="0 of 80 members would be labelled"):
             training_rows(few, self.keys(stage), 0)
+
+    @pytest.mark.parametrize("spec", [LABELLED, QUANTILE, NNS])
+    def test_without_auxiliary_samples_there_is_nothing_to_learn_from(self, spec, stage):
+        (own,) = self.keys(stage)
+        with pytest.raises(NotApplicable, match="learns from auxiliary samples, and the drawn split has none"):
+            training_rows(spec, [own[own["role"] != "auxiliary"]], 0)
 
 
 class TestNothingLeaks:

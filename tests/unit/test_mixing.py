@@ -167,7 +167,7 @@ def test_the_picture_says_what_it_shows(planted):
     styles = {line.get_label(): line.get_linestyle() for line in axes.get_lines()}
     assert (styles["PIA"], styles["PIA +OMS"]) == ("--", "-")
     assert styles["Blind (statistics) (blind, cross-validated)"] == ":"
-    assert "95 % intervals (DeLong)" in figure.get_supxlabel()
+    assert "95 % intervals (DeLong" in figure.get_supxlabel()
     assert "fitted once" in figure.get_supxlabel()
     alone = mixing.draw(data(planted, attacks={"pia": SHOWN["pia"]}))
     assert "fitted once" not in alone.get_supxlabel()

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from diffmia.attacks.quantile import QuantileAttack
 from diffmia.attacks.residual import ResidualAttack
+from diffmia.attacks.secmi_nns import DifferenceAttack
 from diffmia.denoisers.denoiser import Denoiser
 from diffmia.denoisers.precision import InPrecision, autocast, tf32
 from diffmia.denoisers.schedules import DiscreteSchedule
@@ -89,6 +91,21 @@ def test_every_attack_and_variant_is_compared(where, refused):
     late = ResidualAttack(family="residual", label="Late", start="gaussian", t=999, norm=2)
     with pytest.raises(DiffmiaError, match=refused):
         gate(SpoiledWhere(where), "bfloat16", NAIVE | {"late": (late, 999)})
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"), [(QuantileAttack, {"family": "quantile"}), (DifferenceAttack, {"family": "secmi_nns"})]
+)
+def test_what_attacks_learn_from_is_compared_too(kind, settings):
+    learns = {"it": (kind(**settings, label="Learns", t=100, k=10), 100)}
+    assert 0.999 <= gate(Scaled(1.0, 1e-3), "bfloat16", learns) <= 1.0
+    with pytest.raises(DiffmiaError, match=r"attack 'it' \(base\)"):
+        gate(Scaled(1.0, 100.0), "bfloat16", learns)
+
+
+def test_where_nothing_can_be_compared_nothing_is_let_through():
+    with pytest.raises(DiffmiaError, match=r"no attack reads the residuals .* whether bfloat16 ranks"):
+        gate(Scaled(1.0, 1e-3), "bfloat16", {})
 
 
 def test_flags_are_what_they_were():

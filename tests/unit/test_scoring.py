@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
+from diffmia.attacks.probability_flow import ProbabilityFlowAttack
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.errors import DiffmiaError
 from diffmia.models.ddpm_unet import DDPMUNet
@@ -21,11 +22,13 @@ IDS = [2, 3, 5, 7, 11]
 NAIVE = ResidualAttack(family="residual", label="NA", start="gaussian", t=350, norm=2)
 PIA = ResidualAttack(family="residual", label="PIA", start="proximal", t=200, norm=4)
 SECMI = ResidualAttack(family="residual", label="SecMI", start="inverted", t=100, k=10, norm="inf", anchor="xt")
+FLOW = ProbabilityFlowAttack(family="probability_flow", label="PIA (Eq. 14)", t=200, norm=4)
 COLUMNS = {  # of the definitions at the top of the table of attacks
     "naive": (NAIVE, 350, "gaussian.t350:0-1:l2", "gaussian.t350:0-2:l2"),
     "naive at the target's timestep": (NAIVE, 100, "gaussian.t100:0-1:l2", "gaussian.t100:0-2:l2"),
     "pia": (PIA, 200, "proximal.t200:0-1:l4", "proximal.t200:0-2:l4"),
     "secmi": (SECMI, 100, "inverted.t100.k10.xt:0-1:linf", "inverted.t100.k10.xt:0-2:linf"),
+    "probability flow": (FLOW, 200, "proximal.t200:drift1:l4", "proximal.t200:drift2:l4"),
 }
 
 
@@ -35,6 +38,7 @@ def residuals(tmp_path):
     probes = ["gaussian.t350", "gaussian.t100", "gaussian.t350.draw1", "proximal.t200", "proximal_normalised.t200"]
     probes += ["inverted.t100.k10", "inverted.t100.k10.xt"]
     names = [f"{probe}:{pair}:l{p}" for probe in probes for pair in ("0-1", "0-2", "1-2") for p in (1, 2, 4, "inf")]
+    names += [f"proximal.t200:drift{n}:l{p}" for n in (0, 1, 2) for p in (1, 2, 4, "inf")]
     columns = dict(zip(names, np.random.default_rng(0).random((len(names), 5)), strict=True))
     return write(tmp_path / "residuals.parquet", columns)
 
@@ -123,7 +127,8 @@ def test_timesteps_the_model_does_not_have_are_refused(attack, t, reason):
 
 
 @pytest.mark.parametrize(
-    ("attack", "t", "base", "oms"), [(NAIVE, 350, 1, 2), (PIA, 200, 2, 3), (SECMI, 100, 12, 13), (SECMI, 90, 11, 12)]
+    ("attack", "t", "base", "oms"),
+    [(NAIVE, 350, 1, 2), (PIA, 200, 2, 3), (FLOW, 200, 2, 3), (SECMI, 100, 12, 13), (SECMI, 90, 11, 12)],
 )
 def test_queries_are_those_of_the_papers(attack, t, base, oms):
     assert attack.queries(t) == {"base": base, "oms": oms}

@@ -254,6 +254,10 @@ def savez(path, **arrays):
 
 
 class TestFromFile:
+    def test_without_a_key_of_theirs_there_are_no_auxiliary_samples(self):
+        assert from_file("split.npz").auxiliary_size() == 0
+        assert from_file("split.npz", auxiliary_key="aux").auxiliary_size() is None
+
     def test_secmi_keys(self, tmp_path):
         path = savez(tmp_path / "split.npz", **SECMI, ratio=0.5)
         expected = {"member": [4, 1], "non_member": [0, 7], "auxiliary": []}

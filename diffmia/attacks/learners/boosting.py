@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.special import expit
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier
 
@@ -22,7 +23,9 @@ class BoostedTrees:
 
     def non_member_probability(self, features: np.ndarray) -> np.ndarray:
         """Predicted probability of not being a member, float64 (n,), for features (n, d)."""
-        return self.classifier.predict_proba(self.scaler.transform(features))[:, 0].astype(np.float64)
+        # from the log odds: the probability itself is rounded to float32, in which the surest members are all alike
+        log_odds = self.classifier.predict(self.scaler.transform(features), output_margin=True)
+        return expit(-log_odds.astype(np.float64))
 
     def save(self, folder: Path) -> None:
         """Write `scaler.json` and `trees.json`."""
