@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from pathlib import Path
 
 import diffmia
 from diffmia.errors import DiffmiaError
@@ -19,8 +20,8 @@ def main(arguments: list[str] | None = None) -> int:
         usage="diffmia run [ARGUMENTS OF SNAKEMAKE]",
         help="run the workflow in this folder, going on where a killed run stopped",
         description="Run Snakemake in this folder under a lock of its own: a stale Snakemake lock is removed, and a "
-        "job that outlived an earlier run is named. What follows `run` is given to Snakemake "
-        "(nothing: --cores all).",
+        "job that outlived an earlier run is named. What follows `run` is given to Snakemake, "
+        "with --cores all where it says nothing of cores, jobs or a platform's profile.",
         epilog="example: diffmia run --cores 8 --resources gpu=2",
     )
     reader = commands.add_parser(
@@ -39,6 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         "HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN.",
     )
     fetch.add_argument("ids", nargs="*", metavar="ID", help="ids of imported targets and captioners; default: all")
+    _reads_config(fetch)
     fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched, and ask no network")
     commands.add_parser("schema", help="write the JSON schema of config.yaml beside the package's config models")
     data = commands.add_parser(
@@ -46,20 +48,23 @@ def main(arguments: list[str] | None = None) -> int:
         help="tell which datasets there are, and whether they are still what they were",
         description="Datasets of config.yaml in this folder, and their files in the download cache (DIFFMIA_CACHE).",
     ).add_subparsers(dest="action", required=True, metavar="ACTION")
-    data.add_parser(
+    listing = data.add_parser(
         "list",
         help="a row for each dataset: what it is, its size and licence, and whether it is there",
         description="State: absent; downloaded (into the cache); local (a file or folder of yours, or nothing to "
         "download); prepared (images and manifest below results/datasets).",
     )
-    data.add_parser(
+    _reads_config(listing)
+    verify = data.add_parser(
         "verify",
         help="read what is there again and compare it with its checksums",
         description="Compares downloads with their published checksums, files with what was written down when they "
         "were first read, and prepared images with the hash in their manifest. A sentence on each problem, and exit "
         "status 1 if there is one.",
         epilog="example: diffmia data verify cifar10 lfw",
-    ).add_argument("ids", nargs="*", metavar="DATASET", help="ids of datasets (none: all that are there)")
+    )
+    _reads_config(verify)
+    verify.add_argument("ids", nargs="*", metavar="DATASET", help="ids of datasets (none: all that are there)")
     chosen, rest = parser.parse_known_args(arguments)
     if rest and chosen.command != "run":
         parser.error(f"unrecognised arguments: {' '.join(rest)}")
@@ -69,15 +74,16 @@ def main(arguments: list[str] | None = None) -> int:
             case "run":
                 from diffmia.commands.run import launch
 
-                return launch(rest or ["--cores", "all"])
+                return launch(rest)
             case "status":
                 from diffmia.commands.status import status
 
                 print(status(chosen.all))
             case "fetch":
                 from diffmia.commands.fetch import fetch_command
+                from diffmia.config.config import read_config
 
-                return fetch_command(chosen.ids, chosen.dry_run)
+                return fetch_command(read_config(chosen.configfile), chosen.ids, chosen.dry_run)
             case "schema":
                 from diffmia.config.config import SCHEMA_PATH, json_schema
 
@@ -86,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
                 from diffmia.commands import data as inventory
                 from diffmia.config.config import read_config
 
-                datasets = read_config().datasets
+                datasets = read_config(chosen.configfile).datasets
                 if chosen.action == "list":
                     print(inventory.listing(datasets))
                     return 0
@@ -99,6 +105,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"diffmia: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _reads_config(parser: argparse.ArgumentParser) -> None:
+    """Give a command the option that Snakemake has, so that it knows what a run with it knows."""
+    parser.add_argument(
+        "--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="settings that go over config.yaml"
+    )
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Helpers of the rules: each a thin wrapper over the package. No rules here."""
 
 import re
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 from diffmia.attacks.blind import BlindAttack
 from diffmia.attacks.learned import LearnedAttack
 from diffmia.captions.texts import CAPTION, NONE
+from diffmia.commands.arguments import check_preset
 from diffmia.commands.summary import summary
 from diffmia.config.config import load_config
 from diffmia.errors import DiffmiaError
@@ -16,12 +19,17 @@ from diffmia.figures.shown import compared_targets, is_drawn, shown_attacks, sho
 from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.planning import jobs
 from diffmia.planning.missing import missing_cells, report_missing
+from diffmia.planning.remarks import remarks
 from diffmia.tables import TABLES
 
 try:
+    check_preset(sys.argv[1:])
     CONFIG = load_config(config)
 except DiffmiaError as error:
     raise WorkflowError(str(error)) from None
+
+for remark in remarks(CONFIG) if workflow.is_main_process else []:
+    logger.warning(remark)
 
 RUN = CONFIG.run
 MISSING = missing_cells(CONFIG) if RUN.partial else []
@@ -51,34 +59,25 @@ def scaled(amount):
     return get
 
 
-def existing(where, paths):
-    """Files and folders that a definition names, which must be there."""
-    for path in paths:
-        if not Path(path).exists():
-            raise WorkflowError(f"config: {where} names '{path}', and there is no such file or folder")
-    return paths
-
-
 def dataset_inputs(wildcards):
     """Files of a user's own; of a dataset that is made of others those, which the workflow prepares first."""
-    spec = CONFIG.datasets[wildcards.dataset]
-    return spec.inputs() if spec.made_of() else existing(f"datasets.{wildcards.dataset}", spec.inputs())
+    return CONFIG.datasets[wildcards.dataset].inputs()
 
 
 def split_inputs(wildcards):
-    return existing(f"splits.{wildcards.split}", CONFIG.splits[wildcards.split].inputs())
+    return CONFIG.splits[wildcards.split].inputs()
 
 
 def target_inputs(wildcards):
-    return existing(f"targets.{wildcards.target}", CONFIG.targets[wildcards.target].inputs())
+    return CONFIG.targets[wildcards.target].inputs()
 
 
 def captioner_inputs(wildcards):
-    return existing(f"captioners.{wildcards.captioner}", CONFIG.captioners[wildcards.captioner].inputs())
+    return CONFIG.captioners[wildcards.captioner].inputs()
 
 
 def blind_inputs(wildcards):
-    return existing(f"attacks.{wildcards.attack}", CONFIG.attacks[wildcards.attack].inputs())
+    return CONFIG.attacks[wildcards.attack].inputs()
 
 
 def one_of(ids):

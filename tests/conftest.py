@@ -17,12 +17,12 @@ from filelock import FileLock
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARTS = ("Snakefile", "config.yaml", "rules", "scripts", "envs", "profiles", "diffmia")
 
-# Beside other workers (`make test`) a test has one core: two threads that wait for each other on a busy one take ten
-# times as long. Torch reads OMP_NUM_THREADS when it is imported; jobs of a run have as many threads as Snakemake gives.
+# One thread is fastest here: these tensors are small, and two threads that wait for each other on a core that other
+# workers (`make test`) use take ten times as long. Read by torch when it is imported; a run's jobs have as many threads
+# as Snakemake gives them.
+os.environ["OMP_NUM_THREADS"] = "1"
 ALONE = "PYTEST_XDIST_WORKER" not in os.environ
 CORES = "2" if ALONE else "1"
-if not ALONE:
-    os.environ["OMP_NUM_THREADS"] = CORES
 
 # the smoke target with fewer attacks, tables and figures: all kinds of job, in few jobs
 SELECTION = {

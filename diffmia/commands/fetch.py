@@ -6,13 +6,13 @@ import difflib
 import sys
 from collections.abc import Sequence
 
-from diffmia.config.config import Config, read_config
+from diffmia.config.config import Config
 from diffmia.errors import DiffmiaError
 from diffmia.models.base import ImportedTarget
 from diffmia.models.fetch import Fetched, fetch_files, plan, weights_of
 
 
-def fetch_command(ids: Sequence[str], dry_run: bool) -> int:
+def fetch_command(config: Config, ids: Sequence[str], dry_run: bool) -> int:
     """Say of each target and captioner what there is to know, and fetch it unless `dry_run`; returns the exit status.
 
     One that cannot be fetched is one sentence, and does not keep the others from it.
@@ -20,9 +20,9 @@ def fetch_command(ids: Sequence[str], dry_run: bool) -> int:
     Raises
     ------
     DiffmiaError
-        If there is no readable config.yaml in this folder, or an id is of no captioner or imported target of it.
+        If an id is of no captioner or imported target of it.
     """
-    config, failed = read_config(), False
+    failed = False
     for id_, what, spec in _chosen(config, ids):
         print(id_)
         for key, value in plan(spec).items():

@@ -17,12 +17,15 @@ from pathlib import Path
 
 import psutil
 
+from diffmia.commands.arguments import check_config_files, check_preset, values_of
 from diffmia.errors import DiffmiaError
 from diffmia.files.locks import exclusive
 
 log = logging.getLogger(__name__)
 
 LOCK = Path("results/_run.lock")
+SNAKEFILE = Path("Snakefile")
+HOW_MANY = ("--cores", "-c", "--jobs", "-j", "--profile")  # arguments that say how many jobs may run at once
 SNAKEMAKE_LOCKS = Path(".snakemake/locks")
 
 
@@ -32,8 +35,14 @@ def launch(arguments: list[str]) -> int:
     Raises
     ------
     DiffmiaError
-        If another run, or a job that outlived one, is at work in this folder.
+        If another run, or a job that outlived one, is at work in this folder; or Snakemake would misunderstand an
+        argument.
     """
+    if not (SNAKEFILE.exists() or values_of(arguments, "--snakefile", "-s")):
+        raise DiffmiaError(f"there is no {SNAKEFILE} here; run it in the project's folder")
+    check_preset(arguments)
+    check_config_files(arguments)
+    arguments = arguments if any(said.startswith(HOW_MANY) for said in arguments) else ["--cores", "all", *arguments]
     with exclusive(LOCK, "a run in this folder"):
         if alive := live_processes(Path.cwd()):
             raise DiffmiaError(

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError, field_validator
 
 import diffmia.attacks
@@ -24,6 +23,7 @@ from diffmia.blind.spec import DuplicatesSpec
 from diffmia.captions.base import CaptionerSpec
 from diffmia.captions.texts import CAPTION, NONE
 from diffmia.config.errors import explain
+from diffmia.config.files import read_yaml
 from diffmia.config.relatives import checkpoint_ids, null_ids, with_relatives
 from diffmia.datasets.base import DatasetSpec
 from diffmia.datasets.joined import check_parts
@@ -50,6 +50,7 @@ AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 ALL_RESIDUAL_ATTACKS = "residuals"  # file of the scores of all attacks that only read the residual table
+CONFIG_FILE = Path("config.yaml")
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
 
 
@@ -301,21 +302,22 @@ def load_config(raw: dict[str, Any]) -> Config:
     return config
 
 
-def read_config(path: Path = Path("config.yaml")) -> Config:
-    """The configuration of this folder, for commands that run no workflow.
+def read_config(further: Iterable[Path] = ()) -> Config:
+    """The configuration of this folder, for commands that run no workflow; `further` files go over it, in their order.
 
     Raises
     ------
     DiffmiaError
-        If there is no such file, or it is no valid configuration.
+        If there is no such file, or they are no valid configuration.
     """
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DiffmiaError(f"cannot read {path}: {error.strerror}; run it in the project's folder") from error
-    except yaml.YAMLError as error:
-        raise DiffmiaError(f"{path} is no valid YAML: {' '.join(str(error).split())}") from error
-    return load_config(raw or {})
+    if not CONFIG_FILE.exists():
+        raise DiffmiaError(f"cannot read {CONFIG_FILE}: No such file or directory; run it in the project's folder")
+    raw = read_yaml(CONFIG_FILE)
+    for path in further:
+        from snakemake.utils import update_config
+
+        update_config(raw, read_yaml(path))
+    return load_config(raw)
 
 
 def json_schema() -> str:
@@ -436,4 +438,8 @@ def _known(where: str, id_: str, known: Iterable[str]) -> None:
     if id_ not in known:
         near = difflib.get_close_matches(id_, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "."
-        raise DiffmiaError(f"config: {where} names '{id_}', which is not defined{hint} Defined: {', '.join(known)}")
+        written = [name for name in known if "__" not in name]
+        made = " and the targets that are made from them (__null, __epoch<N>)" * (len(written) < len(known))
+        raise DiffmiaError(
+            f"config: {where} names '{id_}', which is not defined{hint} Defined: {', '.join(written)}{made}"
+        )

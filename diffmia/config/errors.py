@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -11,7 +12,16 @@ from pydantic import ValidationError
 from diffmia.spec import Spec
 
 TOP = "the top level"
+SYNONYMS = {"gpu": "cuda"}  # words of other programs for accepted ones
 NEEDED = {  # by pydantic's name of the fault
+    "int_type": "a whole number is needed",
+    "int_parsing": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
+    "float_type": "a number is needed",
+    "float_parsing": "a number is needed",
+    "bool_type": "true or false is needed",
+    "bool_parsing": "true or false is needed",
+    "too_short": "at least one entry is needed",
     "tuple_type": "a list is needed",
     "dict_type": "a mapping is needed",
     "model_type": "a mapping is needed",
@@ -39,7 +49,7 @@ def _within(fault: dict[str, Any], outer: dict[str, Any]) -> bool:
 
 
 def _either(faults: list[dict[str, Any]]) -> str:
-    return "; or: ".join(fault["msg"] for fault in faults)
+    return "; or: ".join(NEEDED.get(fault["type"], fault["msg"]) for fault in faults)
 
 
 def _line(fault: dict[str, Any], root: type[Spec]) -> str:
@@ -64,6 +74,11 @@ def _line(fault: dict[str, Any], root: type[Spec]) -> str:
             return f"{where}: ids are lower-case letters, digits and underscores, starting with a letter or digit"
         case "value_error":  # two keys contradict each other: the sentence names them
             return f"{where}: {context['error']}"
+        case "string_pattern_mismatch" if digits := re.fullmatch(r"\^\[0-9a-f\]\{(\d+)\}\$", context["pattern"]):
+            return f"{where} is {value!r}: {digits[1]} hexadecimal digits are needed, in lower case"
+        case "greater_than" | "greater_than_equal":
+            least = "above" if fault["type"] == "greater_than" else "no less than"
+            return f"{where} is {value!r}: it must be {least} {next(iter(context.values())):g}"
         case kind:
             return f"{where} is {value!r}: {NEEDED.get(kind, fault['msg'])}"
 
@@ -74,7 +89,9 @@ def _listed(text: str) -> list[str]:
 
 
 def _nearest(word: str, accepted: list[str]) -> str:
-    near = [name for name in difflib.get_close_matches(word, accepted, n=1) if name != word]
+    lower = {name.lower(): name for name in accepted}
+    meant = SYNONYMS.get(word.lower(), word.lower())
+    near = [lower[name] for name in difflib.get_close_matches(meant, lower, n=1) if lower[name] != word]
     return (f"; did you mean '{near[0]}'?" if near else ".") + f" Accepted: {', '.join(accepted)}"
 
 

@@ -85,7 +85,7 @@ class Judged:
                     "n_members": self.n_members,
                     "n_non_members": self.n_non_members,
                     "realised_fpr": realised_fpr,
-                    "reliable": budget >= RELIABLE_FROM,
+                    "reliable": bool(budget >= RELIABLE_FROM),
                 }
             )
         return rows

@@ -124,7 +124,7 @@ def metric_name(data: FigureData, metric: str) -> str:
 
 def unreliable(data: FigureData) -> bool:
     """Whether a TPR rests on fewer than ten false positives at some seed."""
-    return false_positive_budget(min(data.sizes_of_role("non_member")), _FPR) < RELIABLE_FROM
+    return bool(false_positive_budget(min(data.sizes_of_role("non_member")), _FPR) < RELIABLE_FROM)
 
 
 def own_settings(shown: StudiedAttack) -> str:

@@ -80,7 +80,9 @@ class TargetSpec(Spec):
     studies: StudiesSpec | None = Field(
         None, description="What the residual pass is asked besides attacks' questions, for figures; null for nothing"
     )
-    shards: PositiveInt = Field(1, description="Jobs the residual pass is cut into; changes no number")
+    shards: PositiveInt = Field(
+        1, description="Jobs that each pass, and the making of latents, is cut into; changes no number"
+    )
     batch_size: PositiveInt = Field(256, description="Samples per model call in the residual pass; changes no number")
     precision: Precision = Field(
         EXACT,

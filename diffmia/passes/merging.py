@@ -46,7 +46,7 @@ def merge_shards(shards: list[Path], out: Path) -> None:
     schemas = [_schema_of(path) for path in shards]
     for path, schema in zip(shards, schemas, strict=True):
         if not schema.equals(schemas[0], check_metadata=True):
-            raise DiffmiaError(f"{path} was made by another pass than {shards[0]}; run the residual pass again")
+            raise DiffmiaError(f"{path} was made by another pass than {shards[0]}; remove both and run again")
     with atomic_path(out) as scratch, pq.ParquetWriter(scratch, schemas[0]) as writer:
         last = -1
         for table in _blocks(sorted(shards, key=_first_id)):

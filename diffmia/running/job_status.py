@@ -70,9 +70,9 @@ class JobStatus(BaseModel):
         return f"{self.kind}: {self.reason}" if self.state == "failed" else self.state
 
 
-def read_statuses(logs: Path = LOGS) -> list[JobStatus]:
-    """The last status of every job with a log below `logs`, from the first to begin to the last."""
-    found = [status for path in logs.rglob(f"*{SUFFIX}") if (status := _read(path))]
+def read_statuses() -> list[JobStatus]:
+    """The last status of every job with a log in this folder, from the first to begin to the last."""
+    found = [status for path in LOGS.rglob(f"*{SUFFIX}") if (status := _read(path))]
     return sorted(found, key=lambda status: status.born)
 
 

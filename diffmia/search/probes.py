@@ -79,8 +79,6 @@ class Probe(Question):
         What later iterates of an `inverted` search are attached to: the true x0, the estimate x0hat, or x_t.
     iteration : str
         How epsilon^2 follows from the two queries that Picard's iteration needs: `diffmia.search.iterations`.
-    view : str
-        What is done to the sample first.
     condition : str
         What a conditional model is told, see `Question`.
     """
@@ -93,7 +91,6 @@ class Probe(Question):
     t_init: int = 0
     anchor: Anchor = "x0"
     iteration: str = "picard"
-    view: Literal["identity"] = "identity"
     condition: str = UNCONDITIONAL
 
     @model_validator(mode="after")
@@ -122,7 +119,7 @@ class Probe(Question):
         defaults = {field: info.default for field, info in type(self).model_fields.items()}
         parts += [
             str(getattr(self, field))
-            for field in ("anchor", "iteration", "view", "condition")
+            for field in ("anchor", "iteration", "condition")
             if getattr(self, field) != defaults[field]
         ]
         return ".".join(parts)

@@ -32,15 +32,6 @@ from diffmia.splits import ClassBalancedSplit, GroupSplit, GroupsSplit, build_sp
 FOLDS = 5
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Networks this small only wait for their threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def digits():
     """The 1,797 digits as the benchmark has them, uint8 (N, 1, 8, 8)."""

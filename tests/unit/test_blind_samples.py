@@ -38,14 +38,6 @@ THINGS = ("cat", "dog", "horse", "boat", "house", "tree", "car", "plate", "stree
 PLACES = ("on a table", "in a field", "near the sea", "under a bridge", "in the snow", "at night")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def plain(rng):
     return f"a {rng.choice(THINGS)} and a {rng.choice(THINGS)} {rng.choice(PLACES)}"
 

@@ -19,7 +19,7 @@ TRAINING_CODE = (
     *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "9bb06aa0cf475359")
+TRAINING_PINNED = (1, "6b2c50fa238c2e13")
 
 PACKAGE = {
     "__init__": "",

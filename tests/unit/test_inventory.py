@@ -52,6 +52,19 @@ def prepare(id_):
     prepare_dataset(spec, place / "source.json", *(place / name for name in OUTPUTS))
 
 
+def test_datasets_of_another_config_file_are_known_too(folder, capsys):
+    (folder / "mine.yaml").write_text("datasets: {further: {source: folder, root: images}, digits: {size: 16}}")
+    assert main(["data", "list", "--configfile", "mine.yaml"]) == 0
+    shown = capsys.readouterr().out
+    assert "further" in shown
+    assert "digits" in shown
+    assert main(["data", "verify", "further"]) == 1
+    assert "'further'" in capsys.readouterr().err
+    assert main(["data", "verify", "further", "--configfile", "mine.yaml"]) == 0
+    assert main(["data", "list", "--configfile", "absent.yaml"]) == 1
+    assert "cannot read absent.yaml: No such file or directory" in capsys.readouterr().err
+
+
 def listed(capsys):
     """Rows of the list by id, each the words of its first line."""
     assert main(["data", "list"]) == 0

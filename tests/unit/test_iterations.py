@@ -13,15 +13,6 @@ TEXTS = ["picard", "krasnoselskij-0.5", "mann-0.5", "mann-1", "ishikawa-0.5-0.5"
 BATCH, D = 3, 4
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These tensors are small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 

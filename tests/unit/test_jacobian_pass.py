@@ -43,15 +43,6 @@ REPOSITORY = Path(__file__).parents[2]
 SHIPPED = (REPOSITORY / "config.yaml").read_text()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """These tensors are small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def samples():
     rng = np.random.default_rng(0)

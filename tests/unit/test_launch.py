@@ -52,6 +52,7 @@ sys.exit(3 if "fail" in sys.argv else 0)
 def folder(tmp_path, monkeypatch):
     """A working folder with the stand-in in it."""
     (tmp_path / "snakemake.py").write_text(STAND_IN)
+    (tmp_path / "Snakefile").touch()
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -130,7 +131,28 @@ class TestLaunch:
     def test_it_passes_on_arguments_and_exit_status(self, folder):
         assert launch.launch(["--cores", "2", "metrics"]) == 0
         assert launch.launch(["fail"]) == 3
-        assert calls(folder) == ["--cores 2 metrics", "fail"]
+        assert launch.launch(["-j4"]) == 0
+        assert launch.launch(["--profile=profiles/local"]) == 0
+        assert calls(folder) == ["--cores 2 metrics", "--cores all fail", "-j4", "--profile=profiles/local"]
+
+    @pytest.mark.parametrize(
+        ("arguments", "complaint"),
+        [
+            (["--workflow-profile", "profiles/smok"], "there is no preset 'profiles/smok'"),
+            (["--configfile", "nosuch.yaml"], "cannot read nosuch.yaml"),
+        ],
+    )
+    def test_what_snakemake_would_misunderstand_is_refused(self, folder, arguments, complaint):
+        with pytest.raises(DiffmiaError, match=complaint):
+            launch.launch(arguments)
+        assert calls(folder) == []
+        assert not (folder / "results").exists()
+
+    def test_it_is_for_the_projects_folder(self, folder):
+        (folder / "Snakefile").unlink()
+        with pytest.raises(DiffmiaError, match="there is no Snakefile here; run it in the project's folder"):
+            launch.launch([])
+        assert not (folder / "results").exists()
 
     def test_it_is_refused_while_a_job_of_an_earlier_run_lives(self, folder, start):
         job = start(folder, sys.executable, job_script(folder, "train_target"))
@@ -193,7 +215,7 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("given", "passed_on"),
         [
-            (["run"], ["--cores", "all"]),
+            (["run"], []),
             (["run", "--cores", "8", "--resources", "gpu=2"], ["--cores", "8", "--resources", "gpu=2"]),
             (["run", "-n", "metrics"], ["-n", "metrics"]),
         ],

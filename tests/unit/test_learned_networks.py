@@ -29,15 +29,6 @@ CPU = torch.device("cpu")
 LEVELS = (0.5, 0.2, 0.05, 0.01)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Networks this small only wait for their threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 # ---- the network
 
 
@@ -108,7 +99,7 @@ def fit_small(images=IMAGES, errors=ERRORS, levels=LEVELS, **changes) -> Quantil
 
 
 @pytest.fixture(scope="module")
-def regressor(_one_thread) -> QuantileModel:
+def regressor() -> QuantileModel:
     """Fitted to a law that is known."""
     rng = np.random.default_rng(0)
     images = two_halves(4000, rng)

@@ -26,15 +26,6 @@ SIZES = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """More would wait for each other most of the time: these tensors are small."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def uvit(sizes: dict, seed: int = 0) -> UViT:
     """All weights are drawn anew, norms and biases too, so that each of them is seen in the output."""
     network = UViT(**sizes).requires_grad_(False)

@@ -103,6 +103,6 @@ def test_killed_runs_go_on_and_end_with_the_same_results(fresh, finished):
 
     # and once more to the end: the same bytes as a run that nobody disturbed
     fresh.config = slow(fresh.config, batch_size=512)
-    assert fresh.start("residuals").wait(240) == 0, (fresh.folder / "run.log").read_text()
-    for path in (WEIGHTS, f"results/residuals/{TARGET}/seed0.parquet"):
+    assert fresh.start("metrics").wait(240) == 0, (fresh.folder / "run.log").read_text()
+    for path in (WEIGHTS, f"results/residuals/{TARGET}/seed0.parquet", "results/metrics.csv"):
         assert (fresh.folder / path).read_bytes() == (finished.folder / path).read_bytes(), path

@@ -90,10 +90,10 @@ def test_a_run_shows_progress_and_ends_with_the_main_table(finished):
     assert "epoch 20/20" in log
 
 
-def test_the_report_holds_every_figure_and_table(finished):
-    done = finished.snakemake("--report", "report.zip")
+def test_the_report_holds_every_figure_and_table(finished, tmp_path):
+    done = finished.snakemake("--report", str(tmp_path / "report.zip"))
     assert done.returncode == 0, done.stdout
-    with zipfile.ZipFile(finished.folder / "report.zip") as archive:
+    with zipfile.ZipFile(tmp_path / "report.zip") as archive:
         names = " ".join(archive.namelist())
     for name in ("table1", "tablec1", "roc", "training_loss"):
         assert name in names

@@ -24,7 +24,6 @@ from diffmia.models.networks.scheduler import ddpm_scheduler
 from diffmia.models.schedule import ScheduleSpec
 
 EPSILON, VELOCITY = "epsilon", "v_prediction"
-PREDICTIONS = (EPSILON, VELOCITY)  # what a U-Net may predict; all others are refused
 
 # of a pipeline's index: parts that Stable Diffusion may have and that nothing here asks
 NO_OTHER_PARTS = {part: [None, None] for part in ("safety_checker", "feature_extractor", "image_encoder")}
@@ -43,7 +42,7 @@ class LatentDenoiser(Denoiser):
     schedule : Schedule
         What it was trained with.
     prediction : str
-        One of `PREDICTIONS`.
+        `EPSILON` or `VELOCITY`.
     """
 
     def __init__(self, unet: UNet2DConditionModel, schedule: Schedule, prediction: str = EPSILON):
