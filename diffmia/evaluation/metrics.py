@@ -92,7 +92,7 @@ def evaluate(
         std = widened * estimate.replicates.std(axis=0, ddof=1)
         standard_error = widened * estimate.test.standard_error if group is None else std[AUC]
         p_values = [two_sided(estimate.test.delta, standard_error), *[np.nan] * (len(metrics) - 1)]
-        std[ASR] = widened * estimate.asr_per_draw.std(ddof=1)
+        std[ASR] = estimate.asr_per_draw.std(ddof=1)
         numbers = [estimate.value, std, *estimate.interval, estimate.realised_fpr]
         rows += judged.rows(variant, metrics, numbers, p_values, budgets)
     return rows

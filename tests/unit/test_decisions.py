@@ -226,6 +226,7 @@ class TestStage:
         spec = Blind(**self.RESIDUAL.model_dump())
         found = self.rows(tmp_path, spec, scores)
         expected = pd.DataFrame(evaluate(scores, SPEC, 7, widened=2**0.5))
+        assert (expected["std"] > pd.DataFrame(evaluate(scores, SPEC, 7))["std"])[expected["metric"] == "auc"].all()
         for column in ("std", "ci_low", "p_value"):
             np.testing.assert_allclose(found[column], expected[column])
 
