@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from diffmia.errors import DiffmiaError
 from diffmia.evaluation.roc import roc_curve, tpr_at_fpr
 from diffmia.evaluation.spec import EvaluationSpec
+from diffmia.evaluation.stage import transfer_of_target
 from diffmia.evaluation.transfer import threshold_at_fpr, transfer_thresholds
+from diffmia.scoring.reading import write_scores
 
 SPEC = EvaluationSpec(fprs=(0.25, 0.01))
 
@@ -96,3 +101,31 @@ def test_samples_an_attack_was_told_choose_nothing_and_are_not_judged():
     told = frame([9, 9, 9], [0, 0, 0]).assign(role="train")
     clean, other = frame([1, 2], [3, 4, 5, 6]), frame([1, 3], [2, 4, 7, 8])
     pd.testing.assert_frame_equal(rows(pd.concat([clean, told]), pd.concat([other, told])), rows(clean, other))
+
+
+def test_the_stage_joins_the_files_of_all_seeds(tmp_path):
+    """Files named as the workflow names them, with another attack's scores among those asked for."""
+    rng = np.random.default_rng(2)
+    frames = {attack: [frame(*rng.normal(size=(2, 40)), oms=0.5) for _ in range(2)] for attack in ("naive", "pia")}
+    scores, splits = [], []
+    for seed in range(2):
+        split = tmp_path / f"splits/digits/seed{seed}.json"
+        split.parent.mkdir(parents=True, exist_ok=True)
+        split.write_text(json.dumps({"split_hash": f"hash{seed}"}))
+        splits.append(split)
+        path = tmp_path / f"scores/one/seed{seed}/residuals.parquet"
+        path.parent.mkdir(parents=True)
+        write_scores(
+            pd.concat([of[seed].assign(attack=id_) for id_, of in frames.items()]), {"split_hash": f"hash{seed}"}, path
+        )
+        scores.append(path)
+    transfer_of_target(["pia"], SPEC, "one", scores, splits, tmp_path / "one.csv")
+    found = pd.read_csv(tmp_path / "one.csv")
+    expected = pd.DataFrame(transfer_thresholds(dict(enumerate(frames["pia"])), SPEC))
+    assert (found["attack"] == "pia").all()
+    for column in expected:
+        assert found[column].tolist() == pytest.approx(expected[column].tolist(), nan_ok=True), column
+    splits[1].write_text(json.dumps({"split_hash": "another"}))
+    with pytest.raises(DiffmiaError, match="holds scores of split hash1, and they are to be judged by split another"):
+        transfer_of_target(["pia"], SPEC, "one", scores, splits, tmp_path / "none.csv")
+    assert not (tmp_path / "none.csv").exists()
