@@ -23,7 +23,7 @@ from diffmia.planning.remarks import remarks
 from diffmia.tables import TABLES
 
 try:
-    check_preset(sys.argv[1:])
+    check_preset(sys.argv[1:], Path(workflow.basedir))
     CONFIG = load_config(config)
 except DiffmiaError as error:
     raise WorkflowError(str(error)) from None

@@ -9,11 +9,11 @@ from pathlib import Path
 from diffmia.config.files import read_yaml
 from diffmia.errors import DiffmiaError
 
-PROFILES = Path("profiles")
+PRESETS = "profiles/*/overrides.yaml"
 
 
-def check_preset(arguments: Sequence[str]) -> None:
-    """Refuse a preset that is not there: Snakemake would run the default in its place.
+def check_preset(arguments: Sequence[str], project: Path = Path()) -> None:
+    """Refuse a preset that is neither here nor in the folder of the project: Snakemake would run the default.
 
     Raises
     ------
@@ -21,8 +21,8 @@ def check_preset(arguments: Sequence[str]) -> None:
         Naming the nearest, and all.
     """
     for given in values_of(arguments, "--workflow-profile"):
-        if given != "none" and not Path(given).is_dir():
-            presets = sorted(str(path.parent) for path in PROFILES.glob("*/overrides.yaml"))
+        if given != "none" and not any((base / given).is_dir() for base in (Path(), project)):
+            presets = sorted(str(path.parent.relative_to(project)) for path in project.glob(PRESETS))
             near = difflib.get_close_matches(given, presets, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else "."
             raise DiffmiaError(f"there is no preset '{given}'{hint} Presets: {', '.join(presets) or 'none here'}")

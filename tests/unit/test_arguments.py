@@ -38,6 +38,14 @@ def test_a_preset_that_is_there_is_let_through(folder, given):
     check_preset(["-n", "--workflow-profile", given])
 
 
+def test_one_in_the_projects_folder_is_let_through_elsewhere(folder, monkeypatch):
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    check_preset(["--workflow-profile", "profiles/smoke"], folder)
+    with pytest.raises(DiffmiaError, match="Presets: profiles/paper, profiles/smoke"):
+        check_preset(["--workflow-profile", "profiles/smok"], folder)
+
+
 @pytest.mark.parametrize("arguments", [["--workflow-profile", "profiles/smok"], ["--workflow-profile=profiles/smok"]])
 def test_a_misspelt_preset_is_named_with_the_nearest_and_all(folder, arguments):
     with pytest.raises(DiffmiaError) as caught:
