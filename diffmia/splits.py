@@ -278,8 +278,8 @@ def groups_drawn_whole(manifest: dict, about: pd.DataFrame) -> pd.Series | None:
     # Blind baselines fold by it: what the draw put on a side at random is what a fold must not cut. To keep groups
     # whole that a split of samples happens not to cut would be wrong, since those it does cut tell the wrong side: on
     # random halves of 200 pairs of like samples, nearest neighbours then have an AUC of 21, and of 49 with folds of
-    # samples. Intervals resample by it: 5,749 people with LFW's numbers of images and scores that correlate by 0.3
-    # within a person have an AUC with 3.4 times the spread that samples by themselves would have.
+    # samples. Intervals resample by it: with people and images in numbers like LFW's, and scores that correlate by 0.3
+    # within a person, an AUC has three to four times the spread that it would have of as many single samples.
     return about["group"] if manifest["method"] == "by_group" else None
 
 

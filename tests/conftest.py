@@ -110,6 +110,7 @@ def finished(pristine, tmp_path_factory) -> Project:
     project, log = Project(shared / "finished"), shared / "finished.log"
     with FileLock(shared / "finished.lock"):
         if not log.exists():
+            shutil.rmtree(project.folder, ignore_errors=True)  # of a worker whose run failed
             done = pristine.copy(project.folder).snakemake()
             assert done.returncode == 0, done.stdout
             log.write_text(done.stdout)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psutil
 
-from diffmia.commands.arguments import check_config_files, check_preset, values_of
+from diffmia.commands.arguments import check_config_files, values_of
 from diffmia.errors import DiffmiaError
 from diffmia.files.locks import exclusive
 
@@ -35,12 +35,10 @@ def launch(arguments: list[str]) -> int:
     Raises
     ------
     DiffmiaError
-        If another run, or a job that outlived one, is at work in this folder; or Snakemake would misunderstand an
-        argument.
+        If another run, or a job that outlived one, is at work in this folder; or a config file cannot be read.
     """
     if not (SNAKEFILE.exists() or values_of(arguments, "--snakefile", "-s")):
         raise DiffmiaError(f"there is no {SNAKEFILE} here; run it in the project's folder")
-    check_preset(arguments)
     check_config_files(arguments)
     arguments = arguments if any(said.startswith(HOW_MANY) for said in arguments) else ["--cores", "all", *arguments]
     with exclusive(LOCK, "a run in this folder"):

@@ -14,7 +14,7 @@ from diffmia.evaluation.intervals import (
     cannot_vary,
     exact_interval,
     no_narrower,
-    of_difference,
+    no_surer,
     percentile_interval,
 )
 from diffmia.evaluation.resampling import bootstrap, bootstrap_stream, independent_samples
@@ -88,7 +88,7 @@ def evaluate_decisions(
     """
     judged, levels = judged_samples(scores), nominal_fprs(scores)
     decided = [WeightedRates(_accepted(judged, variant, levels), judged.member) for variant in judged.variants]
-    group = None if groups is None else groups.loc[judged.scores["sample_id"]].to_numpy()
+    group = judged.group_in(groups)
     replicates = bootstrap(decided, judged.member, spec.bootstrap, bootstrap_stream(seed), group)
     as_they_are = np.ones((1, len(judged.member)))
     trials = np.repeat(independent_samples(judged.member, group), len(levels))
@@ -102,8 +102,7 @@ def evaluate_decisions(
         base, oms = estimates["base"], estimates["oms"]
         resampled = oms[1] - base[1]
         stuck = np.logical_and(*(cannot_vary(value, of_variant) for value, of_variant, _ in (base, oms)))
-        widest = np.where(stuck, of_difference(oms[2], base[2]), np.nan)
-        interval = no_narrower(percentile_interval(resampled, spec.confidence), widest)
+        interval = no_surer(percentile_interval(resampled, spec.confidence), stuck, oms[2], base[2])
         estimates["delta"] = oms[0] - base[0], resampled, interval
 
     metrics = [rate + level for rate in ("tpr", "fpr") for level in levels]

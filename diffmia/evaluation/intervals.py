@@ -40,9 +40,10 @@ def no_narrower(interval: Interval, least: Interval) -> Interval:
     return np.fmin(interval[0], least[0]), np.fmax(interval[1], least[1])
 
 
-def of_difference(minuend: Interval, subtrahend: Interval) -> Interval:
-    """The widest that a difference may be of two numbers with these intervals: for want of a paired one."""
-    return minuend[0] - subtrahend[1], minuend[1] - subtrahend[0]
+def no_surer(interval: Interval, stuck: np.ndarray, minuend: Interval, subtrahend: Interval) -> Interval:
+    """`interval` of a difference; where neither number can vary (`stuck`, (S,)) the widest that theirs allow."""
+    widest = minuend[0] - subtrahend[1], minuend[1] - subtrahend[0]
+    return no_narrower(interval, np.where(stuck, widest, np.nan))
 
 
 def cannot_vary(values: np.ndarray, replicates: np.ndarray) -> np.ndarray:

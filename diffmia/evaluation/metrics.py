@@ -13,8 +13,8 @@ from diffmia.evaluation.intervals import (
     cannot_vary,
     exact_interval,
     no_narrower,
+    no_surer,
     normal_interval,
-    of_difference,
     percentile_interval,
 )
 from diffmia.evaluation.resampling import WeightedMetrics, bootstrap, bootstrap_stream, independent_samples
@@ -84,7 +84,7 @@ def evaluate(
     """
     judged = judged_samples(scores)
     columns = {variant: judged.column(variant, f"{variant} scores") for variant in judged.variants}
-    group = None if groups is None else groups.loc[judged.scores["sample_id"]].to_numpy()
+    group = judged.group_in(groups)
     metrics = ["auc", "asr", *(f"tpr_at_{100 * alpha:g}_fpr" for alpha in spec.fprs)]
     budgets = [np.inf, np.inf, *(false_positive_budget(judged.n_non_members, alpha) for alpha in spec.fprs)]
     rows = []
@@ -139,13 +139,12 @@ def _estimates(
         per_draw = oms.asr_per_draw - base.asr_per_draw
         interval = _resampled_interval(value, of_delta, per_draw, spec.confidence, widened)
         stuck = np.logical_and(*(cannot_vary(one.value, one.replicates) for one in (base, oms)))
-        widest = np.where(stuck, of_difference(oms.interval, base.interval), np.nan)
         estimates["delta"] = _Estimate(
             value=value,
             realised_fpr=np.full(len(value), np.nan),
             asr_per_draw=per_draw,
             replicates=of_delta,
-            interval=no_narrower(np.clip(interval, -1, 1), widest),
+            interval=no_surer(np.clip(interval, -1, 1), stuck, oms.interval, base.interval),
             test=paired_auc_test(*halves),
         )
     return estimates

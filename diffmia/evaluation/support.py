@@ -37,6 +37,10 @@ class Judged:
         """`base` and, unless it is empty throughout, `oms`."""
         return ["base"] if self.scores["oms"].isna().all() else ["base", "oms"]
 
+    def group_in(self, groups: pd.Series | None) -> np.ndarray | None:
+        """The group (n,) of each, of groups by sample id; None if there are none."""
+        return None if groups is None else groups.loc[self.scores["sample_id"]].to_numpy()
+
     def column(self, name: str, what: str) -> np.ndarray:
         """Numbers (n,), float64; `what` says in an error what they are.
 

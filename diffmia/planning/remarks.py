@@ -51,4 +51,4 @@ def _own_files(config: Config) -> Iterator[tuple[str, str, list[str]]]:
         yield f"captioners.{id_}", "docs/targets.md", config.captioners[id_].inputs()
     for id_ in config.run.attacks:
         if isinstance(spec := config.attacks[id_], BlindAttack):
-            yield f"attacks.{id_}", "docs/adding.md", spec.inputs()
+            yield f"attacks.{id_}", "config.yaml", spec.inputs()

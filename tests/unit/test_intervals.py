@@ -12,8 +12,8 @@ from diffmia.evaluation.intervals import (
     cannot_vary,
     exact_interval,
     no_narrower,
+    no_surer,
     normal_interval,
-    of_difference,
     percentile_interval,
 )
 from diffmia.evaluation.metrics import evaluate
@@ -56,9 +56,10 @@ def test_without_trials_there_is_none_and_nothing_is_widened():
     np.testing.assert_array_equal(found, [[0.2, 0.1], [0.3, 0.4]])
 
 
-def test_the_widest_difference_holds_every_difference_of_the_two():
-    low, high = of_difference((np.array([0.5]), np.array([0.7])), (np.array([0.1]), np.array([0.4])))
-    assert (low[0], high[0]) == pytest.approx((0.1, 0.6))
+def test_where_neither_can_vary_a_difference_may_be_all_that_the_two_allow():
+    two = (np.array([0.5, 0.5]), np.array([0.7, 0.7])), (np.array([0.1, 0.1]), np.array([0.4, 0.4]))
+    low, high = no_surer((np.array([0.2, 0.2]), np.array([0.3, 0.3])), np.array([True, False]), *two)
+    assert (low.tolist(), high.tolist()) == (pytest.approx([0.1, 0.2]), pytest.approx([0.6, 0.3]))
 
 
 def test_only_rates_at_an_end_that_every_resample_has_cannot_vary():

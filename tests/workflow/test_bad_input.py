@@ -35,6 +35,12 @@ def test_a_wrong_config_names_the_key_before_anything_runs(fresh):
     assert not (fresh.folder / "results").exists()
 
 
+def test_a_misspelt_preset_is_not_taken_for_the_default(fresh):
+    output = refused(fresh, "-n", "--workflow-profile", "profiles/smok")
+    assert "there is no preset 'profiles/smok'; did you mean 'profiles/smoke'?" in output
+    assert "Traceback" not in output
+
+
 def test_an_archive_with_another_checksum(fresh):
     (fresh.folder / "archive.tar.gz").write_bytes(b"not what was promised")
     config = fresh.config
