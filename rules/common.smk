@@ -59,25 +59,39 @@ def scaled(amount):
     return get
 
 
+def own(paths, product):
+    """Files of a user's own that a job makes `product` of; without those that are not there, as long as it is not made.
+
+    So the job is planned, and says what it lacks, while others go on. With a file that is not there Snakemake plans
+    nothing that needs it, and takes tables that an earlier config left for current.
+    """
+    return paths if Path(product).exists() else [path for path in paths if Path(path).exists()]
+
+
 def dataset_inputs(wildcards):
     """Files of a user's own; of a dataset that is made of others those, which the workflow prepares first."""
-    return CONFIG.datasets[wildcards.dataset].inputs()
+    spec = CONFIG.datasets[wildcards.dataset]
+    return spec.inputs() if spec.made_of() else own(spec.inputs(), f"results/datasets/{wildcards.dataset}/source.json")
 
 
 def split_inputs(wildcards):
-    return CONFIG.splits[wildcards.split].inputs()
+    split = wildcards.split
+    return own(CONFIG.splits[split].inputs(), f"results/splits/{split}/seed{wildcards.seed}.json")
 
 
 def target_inputs(wildcards):
-    return CONFIG.targets[wildcards.target].inputs()
+    target = wildcards.target
+    return own(CONFIG.targets[target].inputs(), f"results/targets/{target}/source.json")
 
 
 def captioner_inputs(wildcards):
-    return CONFIG.captioners[wildcards.captioner].inputs()
+    captioner = wildcards.captioner
+    return own(CONFIG.captioners[captioner].inputs(), f"results/captions/_source/{captioner}.json")
 
 
 def blind_inputs(wildcards):
-    return CONFIG.attacks[wildcards.attack].inputs()
+    scores = f"results/scores/{wildcards.target}/seed{wildcards.seed}/{wildcards.attack}.parquet"
+    return own(CONFIG.attacks[wildcards.attack].inputs(), scores)
 
 
 def one_of(ids):
@@ -374,9 +388,10 @@ def table_duplicates():
 
 
 def of_splits(pattern):
-    """A file of each split of the run, for each seed."""
-    splits = dict.fromkeys(CONFIG.targets[target].split for target in RUN.targets)
-    return [pattern.format(split=split, seed=seed) for split in splits for seed in RUN.seeds]
+    """A file of each split, at each seed, that attacks of the run are judged on."""
+    judged = [(target, seed) for target in RUN.targets for seed in RUN.seeds if judged_attacks(target, seed)]
+    splits = dict.fromkeys((CONFIG.targets[target].split, seed) for target, seed in judged)
+    return [pattern.format(split=split, seed=seed) for split, seed in splits]
 
 
 def figure_scores(wildcards):

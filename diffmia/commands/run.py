@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import subprocess
 import sys
 from contextlib import suppress
@@ -20,6 +21,7 @@ import psutil
 from diffmia.commands.arguments import check_config_files, values_of
 from diffmia.errors import DiffmiaError
 from diffmia.files.locks import exclusive
+from diffmia.running.job_status import read_statuses
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +44,10 @@ def launch(arguments: list[str]) -> int:
     check_config_files(arguments)
     arguments = arguments if any(said.startswith(HOW_MANY) for said in arguments) else ["--cores", "all", *arguments]
     with exclusive(LOCK, "a run in this folder"):
-        if alive := live_processes(Path.cwd()):
+        if alive := [*live_processes(Path.cwd()), *_live_elsewhere()]:
             raise DiffmiaError(
                 f"an earlier run is still at work in this folder: {'; '.join(alive)}. Wait until it has ended, "
-                "or end it with kill, and run again: what it has finished is kept"
+                "or end it (kill, or your scheduler's command), and run again: what it has finished is kept"
             )
         if SNAKEMAKE_LOCKS.is_dir() and any(SNAKEMAKE_LOCKS.iterdir()):
             log.info("the last run in this folder was killed; going on where it stopped")
@@ -61,6 +63,12 @@ def _run(arguments: list[str]) -> int:
         while True:
             with suppress(KeyboardInterrupt):
                 return snakemake.wait()
+
+
+def _live_elsewhere() -> list[str]:
+    """Jobs of this folder on other machines that said a moment ago that they run."""
+    jobs = [job for job in read_statuses() if job.state == "running" and job.host != socket.gethostname()]
+    return [f"job {job.job} (on {job.host}, pid {job.pid})" for job in jobs]
 
 
 def live_processes(folder: Path) -> list[str]:

@@ -41,14 +41,20 @@ def missing_cells(config: Config) -> list[Missing]:
 
 
 def _why(needed: Iterator[str], ended: dict[str, JobStatus]) -> tuple[str, str] | None:
-    """Kind and reason of the first file, of all that scores need, whose job failed or was killed; None if none did."""
+    """Kind and reason of the first file, of all that scores need, whose job did not make it; None if there is none."""
     for path in needed:
         job = ended.get(path)
-        if job is not None and job.state in ("failed", "killed") and not Path(path).exists():
+        if job is not None and job.state != "done" and not Path(path).exists():
             what = "" if path.startswith("results/scores/") else f"{job.job}: "
-            said = job.reason or f"the job was killed; the end of {job.log} is the last that it said"
-            return job.kind or job.state, what + said
+            return job.kind or job.state, what + (job.reason or _last_heard(job))
     return None
+
+
+def _last_heard(job: JobStatus) -> str:
+    """Of a job that gave no reason; of one that was killed on another machine a moment ago it is not known yet."""
+    killed = "the job was killed"
+    became = killed if job.state == "killed" else f"the job runs on {job.host}, or was killed there just now"
+    return f"{became}; the end of {job.log} is the last that it said"
 
 
 def _needs(config: Config, target: str, seed: int, attack: str) -> Iterator[str]:

@@ -25,6 +25,12 @@ class NotApplicable(Failure):
     kind = "not applicable"
 
 
+class Stopped(Failure):
+    """A job was told to end before it was done."""
+
+    kind = "stopped"
+
+
 class TimedOut(Failure):
     """A job took longer than the config allows."""
 

@@ -2,6 +2,7 @@
 
 Snakemake forgets a job when it ends, and says nothing of one while it runs. `diffmia status` reads these files, and so
 does the list of what a run lacks. A job that was killed had no chance to say so: it says that it runs, and does not.
+On this machine the table of processes tells; of another one, that the file, which a job touches now and then, is old.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -21,6 +24,8 @@ from diffmia.files.atomic import atomic_path
 
 LOGS = Path("results/_logs")
 SUFFIX = ".status.json"
+SECONDS_BETWEEN_BEATS = 20.0
+SECONDS_OF_SILENCE = 120.0  # several beats, and longer than a shared file system hides a change
 
 
 class JobStatus(BaseModel):
@@ -59,10 +64,33 @@ class JobStatus(BaseModel):
         self.ended = time.time()
         self.write()
 
+    @property
+    def path(self) -> Path:
+        """Where it is kept, beside the log."""
+        return Path(self.log).with_suffix(SUFFIX)
+
     def write(self) -> None:
-        """Put it beside the log."""
-        with atomic_path(Path(self.log).with_suffix(SUFFIX)) as scratch:
+        """Put it where it is kept."""
+        with atomic_path(self.path) as scratch:
             scratch.write_text(self.model_dump_json(indent=2) + "\n")
+
+    @contextmanager
+    def beating(self) -> Iterator[None]:
+        """Within the block the file is touched now and then, for those who cannot see this process."""
+        ended = threading.Event()
+
+        def beat() -> None:
+            while not ended.wait(SECONDS_BETWEEN_BEATS):
+                with suppress(OSError):  # somebody removes logs; the job goes on
+                    os.utime(self.path)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     @property
     def why(self) -> str:
@@ -82,12 +110,14 @@ def _read(path: Path) -> JobStatus | None:
         status = JobStatus.model_validate(json.loads(path.read_text()))
     except (FileNotFoundError, json.JSONDecodeError, ValidationError):
         return None
-    if status.state == "running" and status.host == socket.gethostname() and not _lives(status):
+    if status.state == "running" and not _lives(status, path):
         status.state, status.ended = "killed", _last_written(status)
     return status
 
 
-def _lives(status: JobStatus) -> bool:
+def _lives(status: JobStatus, path: Path) -> bool:
+    if status.host != socket.gethostname():
+        return time.time() - path.stat().st_mtime < SECONDS_OF_SILENCE
     try:
         process = psutil.Process(status.pid)
         return abs(process.create_time() - status.born) < 1 and process.status() != psutil.STATUS_ZOMBIE

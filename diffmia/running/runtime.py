@@ -20,7 +20,7 @@ from diffmia import __version__
 from diffmia.config.config import Config, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
-from diffmia.running.failures import Failure, OutOfMemory, TimedOut
+from diffmia.running.failures import Failure, OutOfMemory, Stopped, TimedOut
 from diffmia.running.job_status import JobStatus
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def job_context(snakemake: Any) -> Iterator[Job]:
     status = JobStatus.begin(name, log_path, map(str, snakemake.output))
     try:
         config = load_config(snakemake.config)
-        with _at_most(config.minutes_per_job), _memory_errors():
+        with status.beating(), _told_to_end(), _at_most(config.minutes_per_job), _memory_errors():
             yield Job(
                 config,
                 snakemake.params.job,
@@ -123,6 +123,23 @@ def _place(device: torch.device) -> str:
     if device.type != "cuda":
         return device_name(device)
     return f"{device_name(device)} (GPU-{torch.cuda.get_device_properties(device).uuid})"
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """End the block with an error where the job is told to end, as a scheduler does some seconds before it kills it."""
+
+    def stop(*_: Any) -> None:
+        raise Stopped(
+            "the job was told to end (SIGTERM) before it was done, by a scheduler at the job's time limit (`runtime`) or "
+            "by somebody; what it has finished is kept, and it goes on from there when it is run again"
+        )
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

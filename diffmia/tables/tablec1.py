@@ -14,13 +14,14 @@ _HASH_SHOWN = 12
 
 
 def fill(inputs: TableInputs) -> Table:
-    """One row for each target and seed."""
+    """One row for each target and seed that an attack was judged on."""
     config = inputs.config
-    rows = [
-        {"target": target, "seed": seed, **_facts(inputs.manifests[config.targets[target].split, seed])}
+    splits = {
+        (target, seed): inputs.manifests.get((config.targets[target].split, seed))
         for target in config.run.targets
         for seed in config.run.seeds
-    ]
+    }
+    rows = [{"target": target, "seed": seed, **_facts(split)} for (target, seed), split in splits.items() if split]
     cells = pd.DataFrame([_printed(row) for row in rows])
     notes = [
         "The target was trained on the members and never saw non-members and auxiliary samples. Attacks are judged on "
@@ -29,6 +30,8 @@ def fill(inputs: TableInputs) -> Table:
         f"Split hash: the first {_HASH_SHOWN} digits of the hash of the data and of all indices; two splits with the "
         "same hash are the same. Seed: the run's; a split read from a file is the same for all.",
     ]
+    if lacking := [f"{target}, seed {seed}" for (target, seed), split in splits.items() if not split]:
+        notes.append(f"Left out, since no attack on it has scores: {'; '.join(lacking)}.")
     title = "Targets, resolutions, member and non-member sets"
     return Table("tablec1", title, cells, pd.DataFrame(rows), notes, text_columns=2)
 

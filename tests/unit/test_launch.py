@@ -20,6 +20,7 @@ from diffmia.commands.run import LOCK, live_processes
 from diffmia.config import config
 from diffmia.errors import DiffmiaError
 from diffmia.files.locks import exclusive
+from diffmia.running.job_status import JobStatus
 
 REPOSITORY = Path(__file__).parents[2]
 SLEEP = "import time; time.sleep(60)"
@@ -153,12 +154,24 @@ class TestLaunch:
             launch.launch([])
         assert str(caught.value) == (
             f"an earlier run is still at work in this folder: job train_target (pid {job.pid}). "
-            "Wait until it has ended, or end it with kill, and run again: what it has finished is kept"
+            "Wait until it has ended, or end it (kill, or your scheduler's command), and run again: what it has "
+            "finished is kept"
         )
         assert calls(folder) == []
         job.kill()
         job.wait()
         assert launch.launch([]) == 0
+
+    def test_it_is_refused_while_a_job_on_another_machine_is_heard_of(self, folder):
+        job = JobStatus.begin("train_target digits 0", Path("results/_logs/job.log"), [])
+        job.host = "node17"
+        job.write()
+        said = rf"still at work in this folder: job train_target digits 0 \(on node17, pid {os.getpid()}\)"
+        with pytest.raises(DiffmiaError, match=said):
+            launch.launch(["all"])
+        assert calls(folder) == []
+        os.utime(job.path, (time.time() - 3600,) * 2)
+        assert launch.launch(["all"]) == 0
 
     def test_it_is_refused_while_another_is_under_way(self, folder):
         with exclusive(LOCK, "the other"), pytest.raises(DiffmiaError, match="at work on a run in this folder"):

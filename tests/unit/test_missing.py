@@ -126,6 +126,17 @@ def test_a_failure_whose_output_was_made_since_is_none():
     assert why(config_with(["naive"]))[0, "naive"][0] == NOT_MADE
 
 
+def test_a_job_on_another_machine_that_was_heard_of_just_now_may_have_been_killed():
+    output = f"results/residuals/{TARGET}/seed0.parquet"
+    one = JobStatus.begin("ask_target x", Path("results/_logs/x.log"), [output])
+    one.host = "another"
+    one.write()
+    said = (
+        "the job runs on another, or was killed there just now; the end of results/_logs/x.log is the last that it said"
+    )
+    assert why(config_with(["naive"]))[0, "naive"] == ("running", f"ask_target x: {said}")
+
+
 def test_cells_are_listed_by_reason():
     made(scores("gsa1"))
     ended("ask_target x", f"results/residuals/{TARGET}/seed0.parquet", "out of memory", "one sample does not fit")

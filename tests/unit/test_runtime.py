@@ -241,6 +241,11 @@ class TestJob:
         assert (ended.status, ended.said["kind"]) == (1, "timed out")
         assert "not done after 0.001 minutes; raise minutes_per_job" in ended.terminal
 
+    def test_a_job_that_is_told_to_end_says_so(self, tmp_path):
+        ended = Ended(tmp_path, "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)")
+        assert (ended.status, ended.said["kind"], ended.said["state"]) == (1, "stopped", "failed")
+        assert "the job was told to end (SIGTERM) before it was done" in ended.terminal
+
     def test_an_invalid_config_is_one_sentence_too(self, tmp_path):
         (tmp_path / "config.yaml").write_text("run: {}")
         ended = Ended(tmp_path, "pass", config=tmp_path / "config.yaml")

@@ -16,7 +16,8 @@ import pytest
 from diffmia.cli import main
 from diffmia.commands import status as status_module
 from diffmia.commands.status import status
-from diffmia.running.job_status import JobStatus, read_statuses
+from diffmia.running import job_status
+from diffmia.running.job_status import SECONDS_OF_SILENCE, JobStatus, read_statuses
 from diffmia.running.progress import Progress
 
 LOG = Path("results/_logs/train_target/digits/seed0.log")
@@ -125,11 +126,32 @@ def test_another_process_with_the_same_number_is_not_taken_for_it():
     assert [one.state for one in read_statuses()] == ["killed"]
 
 
-def test_of_another_machine_it_is_not_known_whether_a_job_still_runs():
+def test_a_job_of_another_machine_runs_as_long_as_it_is_heard_of():
     one = begin()
     one.host, one.born = "another", one.born - 3600
     one.write()
     assert [one.state for one in read_statuses()] == ["running"]
+    os.utime(one.path, (time.time() - SECONDS_OF_SILENCE - 1,) * 2)
+    assert [one.state for one in read_statuses()] == ["killed"]
+    assert row(status(), "train_target").startswith("killed ")
+
+
+def test_a_job_is_heard_of_while_it_works_and_no_longer(monkeypatch):
+    monkeypatch.setattr(job_status, "SECONDS_BETWEEN_BEATS", 0.01)
+    one = begin()
+
+    def age():
+        os.utime(one.path, (0, 0))
+        time.sleep(0.1)
+        return time.time() - one.path.stat().st_mtime
+
+    with one.beating():
+        assert age() < 60
+        one.path.unlink()  # as one who tidies up logs does
+        time.sleep(0.05)
+        one.write()
+        assert age() < 60
+    assert age() > 60
 
 
 def test_a_status_of_another_version_is_passed_over():

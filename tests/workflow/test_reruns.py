@@ -137,3 +137,24 @@ def test_what_failed_is_in_the_tables_by_its_kind_and_is_made_by_the_next_run(fr
     # nothing of it is taken for a result: the next run does what failed, and all that shows it, again
     last = ("aggregate_metrics", "evaluate_scores", "render_tables")
     assert fresh.plan("tables") == dict.fromkeys(("train_target", "ask_target", "score_attacks", *last), 1)
+
+
+def test_a_target_whose_files_are_not_there_leaves_the_others_their_tables(project):
+    """Without them Snakemake would plan nothing that needs them, and take the earlier run's tables for this one's."""
+    lacking = "ddpm_lsun_cat"
+    change(project, lambda config: config["run"].update(targets=[TARGET, lacking], tables=["table1", "tablec1"]))
+    failed = project.snakemake("tables", "--keep-going")
+    said = "datasets.lsun_cat names 'data/lsun/cat', and there is no such file or folder"
+    assert failed.returncode != 0
+    assert f"config: {said}" in failed.stdout
+    reason = "failed: download_dataset lsun_cat: dataset folder data/lsun/cat does not exist"
+    assert f"on {lacking}, seed 0\n    {reason}" in failed.stdout
+
+    done = project.snakemake("tables", "--config", "run={partial: true}")
+    assert done.returncode == 0, done.stdout
+    table = (project.folder / "results/tables/table1.md").read_text()
+    assert re.search(r"^\| NA +\| .* \d\d\.\d\d .*failed", table, re.MULTILINE)
+    assert f"- failed: no scores of NA on {lacking}, seed 0: download_dataset lsun_cat: dataset folder" in table
+    sets = (project.folder / "results/tables/tablec1.md").read_text()
+    assert f"| {TARGET}" in sets
+    assert f"- Left out, since no attack on it has scores: {lacking}, seed 0." in sets
