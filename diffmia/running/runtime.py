@@ -131,7 +131,7 @@ def _told_to_end() -> Iterator[None]:
 
     def stop(*_: Any) -> None:
         raise Stopped(
-            "the job was told to end (SIGTERM) before it was done, by a scheduler at the job's time limit (`runtime`) or "
+            "the job was told to end (SIGTERM) before it was done, by a scheduler at its time limit (`runtime`) or "
             "by somebody; what it has finished is kept, and it goes on from there when it is run again"
         )
 

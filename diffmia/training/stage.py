@@ -52,7 +52,7 @@ def train_target(
     Raises
     ------
     OutOfMemory
-        If the device's memory does not hold a training step.
+        If the device's memory does not hold a training step of one sample.
     """
     manifest = json.loads(Path(split).read_text())
     states = RESUME / out.parent.name / out.name
@@ -79,8 +79,8 @@ def train_target(
             trainer.run(resume / "state.pt", keep_checkpoint)
         except torch.OutOfMemoryError as error:
             raise OutOfMemory(
-                f"training.batch_size is {spec.training.batch_size}, and a step of so many images does not fit in the "
-                f"memory of {device}: {error}. Train on a card with more, or take fewer, which is another training"
+                f"the model, its optimiser and a training step do not fit in the memory of {device}: {error}. Train on "
+                "a card with more memory"
             ) from error
         with atomic_path(out) as scratch:
             description = save(scratch)

@@ -25,12 +25,15 @@ from diffmia.denoisers.precision import autocast, layout, tf32
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
 from diffmia.models.base import TrainingSpec
+from diffmia.running.failures import OutOfMemory
 from diffmia.running.progress import Progress
 from diffmia.training.data import TrainingData, TrainingSet
 
 log = logging.getLogger(__name__)
 
 HELD_OUT_REPORTS = 25  # points of the held-out curve
+
+Noised = tuple[Tensor, Tensor, Tensor, Tensor | None]  # x_t (B, ...), t (B,), epsilon (B, ...), what is told (B, ...)
 
 
 class Trainer:
@@ -60,6 +63,7 @@ class Trainer:
         settings = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay, "fused": at_once or None}
         self.optimizer = optimizer(self.parameters, **settings)
         self.ema = EMAModel(self.parameters, decay=spec.ema_decay, foreach=at_once)
+        self.at_once = spec.batch_size  # samples whose gradients are made at a time, as many as the memory holds
         self.epoch = self.step = 0
         self.losses: list[dict[str, float]] = []
 
@@ -73,6 +77,8 @@ class Trainer:
         ------
         DiffmiaError
             If the loss is not finite.
+        OutOfMemory
+            If the device's memory does not hold the gradients of one sample.
         """
         if resume_path.exists():
             self._load(resume_path)
@@ -102,12 +108,7 @@ class Trainer:
         losses = []
         batches = torch.randperm(len(self.data.members), generator=generator).split(self.spec.batch_size)
         for batch in batches:
-            x0, told = self.data.members.augmented(batch.numpy(), generator)
-            # kernels are compiled for whole batches; a rest is not worth others
-            denoiser = self.compiled if len(batch) == self.spec.batch_size else self.denoiser
-            loss = self._loss(denoiser, x0, told, generator)
-            self._update(loss)
-            losses.append(loss.detach())
+            losses.append(self._update(self._noised(*self.data.members.augmented(batch.numpy(), generator), generator)))
         return self._mean_of(torch.stack(losses), batches)
 
     def _mean_of(self, losses: Tensor, batches: tuple[Tensor, ...]) -> float:
@@ -121,11 +122,14 @@ class Trainer:
             )
         return float(np.average(losses.tolist(), weights=[len(batch) for batch in batches]))
 
-    def _loss(self, denoiser: Denoiser, x0: Tensor, told: Tensor | None, generator: torch.Generator) -> Tensor:
-        t = denoiser.schedule.sample_timesteps(len(x0), generator)
+    def _noised(self, x0: Tensor, told: Tensor | None, generator: torch.Generator) -> Noised:
+        """What the loss of a batch is of, its random draws made: x_t, t, epsilon, and what the model is told."""
+        t = self.denoiser.schedule.sample_timesteps(len(x0), generator)
         epsilon = torch.randn(x0.shape, generator=generator)
-        x_t = denoiser.schedule.add_noise(x0, epsilon, t)
-        x_t, t, epsilon, told = (None if one is None else self._sent(one) for one in (x_t, t, epsilon, told))
+        return self.denoiser.schedule.add_noise(x0, epsilon, t), t, epsilon, told
+
+    def _loss(self, denoiser: Denoiser, noised: Noised) -> Tensor:
+        x_t, t, epsilon, told = (None if one is None else self._sent(one) for one in noised)
         with autocast(self.spec.precision, self.device):
             predicted = denoiser.predict_noise(x_t, t, told)
         return mse_loss(predicted.float(), epsilon)  # OMS Eq. 5
@@ -134,16 +138,47 @@ class Trainer:
         """On the device; to a GPU from memory that it reads by itself while the next batch is being made."""
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
-    def _update(self, loss: Tensor) -> None:
+    def _update(self, noised: Noised) -> Tensor:
+        """One step, on a batch; returns its loss."""
         self.step += 1
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.learning_rate * min(1.0, self.step / max(1, self.spec.warmup_steps))
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        while (loss := self._gradients_or_none(noised)) is None:  # only here, outside its `except`, is the memory free
+            self.at_once //= 2
+            torch.cuda.empty_cache()
+            log.warning("out of device memory; going on with the gradients of %d samples at a time", self.at_once)
         if self.spec.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.gradient_clip)
         self.optimizer.step()
         self.ema.step(self.parameters)
+        return loss
+
+    def _gradients_or_none(self, noised: Noised) -> Tensor | None:
+        """Make the gradients of a batch's loss, which is returned; None if they do not fit in the device's memory.
+
+        They are the sum of those of its parts, so the step is that of the whole batch but for the order of sums, and on
+        a GPU for what dropout draws.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        total = len(noised[0])
+        losses = []
+        try:
+            for start in range(0, total, self.at_once):
+                part = tuple(None if one is None else one[start : start + self.at_once] for one in noised)
+                share = len(part[0]) / total
+                # kernels are compiled for whole parts; a rest is not worth others
+                denoiser = self.compiled if len(part[0]) == self.at_once else self.denoiser
+                loss = share * self._loss(denoiser, part)
+                loss.backward()
+                losses.append(loss.detach())
+        except torch.OutOfMemoryError as error:
+            if self.at_once == 1:
+                raise OutOfMemory(
+                    f"the gradients of one sample do not fit in the memory of {self.device}: {error}. Train on a card "
+                    "with more memory"
+                ) from error
+            return None
+        return torch.stack(losses).sum()
 
     def _held_out(self) -> dict[str, float]:
         """Loss of the EMA model on equally many members and auxiliary samples, at some epochs; the gap is memorised."""
@@ -162,7 +197,7 @@ class Trainer:
         """Mean loss on the first `n` samples."""
         size = self.spec.batch_size
         batches = [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
-        losses = [self._loss(self.denoiser, *samples.batch(rows), generator).item() for rows in batches]
+        losses = [self._loss(self.denoiser, self._noised(*samples.batch(rows), generator)).item() for rows in batches]
         return float(np.average(losses, weights=[len(rows) for rows in batches]))
 
     def _generator(self, epoch: int) -> torch.Generator:

@@ -19,7 +19,7 @@ TRAINING_CODE = (
     *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "6b2c50fa238c2e13")
+TRAINING_PINNED = (1, "a1abb6d56b7544a9")
 
 PACKAGE = {
     "__init__": "",

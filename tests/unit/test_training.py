@@ -358,7 +358,7 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
     stage.train()
     expected, steps = weights(stage.load()), []
     original = Trainer._update
-    monkeypatch.setattr(Trainer, "_update", lambda self, loss: (steps.append(self.step), original(self, loss)))
+    monkeypatch.setattr(Trainer, "_update", lambda self, batch: steps.append(self.step) or original(self, batch))
 
     def kill(*_):
         raise Killed
@@ -374,14 +374,42 @@ def test_a_killed_target_resumes_if_it_is_the_same_job(resumes, stage, monkeypat
     assert equal(weights(stage.load()), expected)
 
 
-def test_a_step_that_does_not_fit_in_memory_says_what_to_set(stage, monkeypatch):
+def test_gradients_of_a_batch_that_does_not_fit_are_those_of_its_parts(tiny_target, tmp_path, monkeypatch, caplog):
+    whole, parts = make_trainer(tiny_target, ema_decay=0.0), make_trainer(tiny_target, ema_decay=0.0)
+    for dropout in (one for of in (whole, parts) for one in of.denoiser.modules() if isinstance(one, torch.nn.Dropout)):
+        dropout.p = 0.0  # it draws for each part
+    whole.run(tmp_path / "whole.pt", keep_nothing)
+    sizes, original = [], Trainer._loss
+
+    def at_most_three(self, denoiser, noised):
+        loss = original(self, denoiser, noised)
+        if denoiser.training:
+            sizes.append(len(noised[0]))
+            if len(noised[0]) > 3:  # when memory is full the forward pass of a first part may have been done
+                raise torch.OutOfMemoryError("no memory left")
+        return loss
+
+    monkeypatch.setattr(Trainer, "_loss", at_most_three)
+    parts.run(tmp_path / "parts.pt", keep_nothing)
+    assert sizes[:6] == [8, 4, 2, 2, 2, 2]
+    assert set(sizes[6:]) == {2}
+    assert [record.args for record in caplog.records if "out of device memory" in record.message] == [(4,), (2,)]
+    for one, other in zip(weights(whole.denoiser), weights(parts.denoiser), strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-5)
+    losses = [[of["loss"] for of in trainer.losses] for trainer in (whole, parts)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [("_loss", "the gradients of one sample do not fit in the memory of cpu"), ("_save", "do not fit in the memory")],
+)
+def test_a_training_that_does_not_fit_in_memory_says_so(stage, monkeypatch, method, said):
     def too_large(*_):
         raise torch.OutOfMemoryError("no memory left")
 
-    monkeypatch.setattr(Trainer, "_loss", too_large)
-    with pytest.raises(
-        OutOfMemory, match=r"training\.batch_size is 8, and a step of so many images does not fit in the"
-    ):
+    monkeypatch.setattr(Trainer, method, too_large)
+    with pytest.raises(OutOfMemory, match=said):
         stage.train()
     assert not stage.target.exists()
 
