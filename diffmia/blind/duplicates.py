@@ -9,6 +9,7 @@ pair comes with the root mean square of its pixel differences, and whoever asks 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 
 import numpy as np
@@ -16,6 +17,9 @@ import pandas as pd
 from PIL import Image
 
 from diffmia.blind.statistics import picture
+from diffmia.running.progress import Progress
+
+log = logging.getLogger(__name__)
 
 WIDTH, HEIGHT = 9, 8  # of the thumbnail: 8 differences in each of 8 rows
 PAIRS = 1_000_000  # hashes compared at a time: some 10 MB, and 100 MB if all of them are alike
@@ -30,9 +34,11 @@ def difference_hash(images: np.ndarray) -> np.ndarray:
     and a pixel is not darker than its copy: of an image W < 9 wide, only W - 1 bits of a row can be set.
     """
     bits = np.empty((len(images), HEIGHT, WIDTH - 1), dtype=bool)
+    progress = Progress(log, "images hashed", len(images))
     for n, image in enumerate(images):
         grey = np.asarray(picture(image).convert("L").resize((WIDTH, HEIGHT), Image.Resampling.BOX))
         bits[n] = grey[:, :-1] < grey[:, 1:]
+        progress.update(n + 1)
     return np.packbits(bits.reshape(len(images), -1), axis=1).view(">u8")[:, 0].astype(np.uint64)
 
 
@@ -72,7 +78,7 @@ def near_duplicates(
     hashes, other_hashes = difference_hash(members), difference_hash(non_members)
     contents, other_contents = _contents(members, non_members)
     rows = max(1, pairs_at_a_time // max(1, len(non_members)))
-    pieces = []
+    pieces, progress = [], Progress(log, "members compared", len(members))
     for start in range(0, len(members), rows):
         bits = np.bitwise_count(hashes[start : start + rows, None] ^ other_hashes)
         i, j = np.nonzero(bits <= distance)
@@ -87,6 +93,7 @@ def near_duplicates(
             "rms": rms,
         }
         pieces.append(pd.DataFrame(pairs)[rms <= max_rms])
+        progress.update(min(start + rows, len(members)))
     return pd.concat(pieces, ignore_index=True)
 
 

@@ -17,7 +17,7 @@ from diffmia.errors import DiffmiaError
 from diffmia.files.layout import PREPARED, prepared_files
 from diffmia.files.receipts import changes_since
 
-_WIDTHS = {"what": 32, "licence": 28}  # characters, beyond which a cell goes on in the next line
+_WIDTHS = {"what": 32, "download": 21, "licence": 28}  # characters, beyond which a cell goes on in the next line
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def listing(datasets: dict[str, DatasetSpec]) -> str:
                 "source": spec.source,
                 "what": spec.describe,
                 "images": _images(id_, spec),
-                "download": f"{size / 2**20:,.0f} MiB" if size else "",
+                "download": f"{size / 2**20:,.0f} MiB" if size else spec.had_from,
                 "licence": spec.licence,
                 "state": state,
                 "path": str(path or ""),

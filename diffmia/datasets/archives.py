@@ -1,7 +1,7 @@
 """Reads tar and zip archives in place: nothing is extracted to disk, and no member can do harm.
 
-What an archive says of itself is not believed: a member that leads outside it, is a device or expands over what is
-declared is refused, and so is an archive that expands over what its dataset may have, before memory is filled.
+What an archive says of itself is not believed: a member that leads outside it, is a device, has holes or expands over
+what is declared is refused, and so is an archive that expands over what its dataset may have, before memory is filled.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import BinaryIO
 
 from diffmia.errors import DiffmiaError
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
+# ValueError is what tarfile raises where a header's number or list of numbers is none
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError)
 _COMPRESSIONS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
 _CHUNK = 1 << 20
 _ENCRYPTED = 0x1
@@ -44,8 +45,8 @@ def member_sizes(path: str | Path, limit: int) -> dict[str, int]:
     Raises
     ------
     DiffmiaError
-        If the archive is truncated or corrupt, a member's path or link leads outside it, a member is a device, a pipe
-        or encrypted, or it expands over the limit.
+        If the archive is truncated or corrupt, a member's path or link leads outside it, a member is a device, a pipe,
+        sparse or encrypted, or it expands over the limit.
     """
     with _opened(path, limit) as archive:
         return archive.sizes()
@@ -57,19 +58,31 @@ def read_members(path: str | Path, names: Iterable[str], limit: int) -> Iterator
     Raises
     ------
     DiffmiaError
-        If the archive is truncated or corrupt, or expands over the limit or what it declares.
+        As `member_sizes`, or if a member expands over what it declares.
     """
     with _opened(path, limit) as archive:
         yield from archive.read(names)
 
 
 class _Tar:
-    def __init__(self, archive: tarfile.TarFile, path: str | Path) -> None:
-        self.archive, self.path = archive, path
+    def __init__(self, archive: tarfile.TarFile, path: str | Path, limit: int) -> None:
+        self.archive, self.path, self.limit = archive, path, limit
 
     def sizes(self) -> dict[str, int]:
-        members = self.archive.getmembers()
-        for member in members:
+        sizes = {name: member.size for name, member in self._files().items()}
+        while self.archive.fileobj.read(_CHUNK):  # the compressed stream's checksum is compared at its very end
+            pass
+        return sizes
+
+    def read(self, names: Iterable[str]) -> Iterator[bytes]:
+        members = self._files()
+        for name in names:
+            yield self.archive.extractfile(members[name]).read()
+
+    def _files(self) -> dict[str, tarfile.TarInfo]:
+        """The regular files by name, each member looked at before the archive is read on by what it says of itself."""
+        files, total = {}, 0
+        for member in self.archive:
             places = [member.name]
             if member.issym():  # relative to the link's own folder, a hard link to the archive's root
                 places.append(posixpath.join(posixpath.dirname(member.name), member.linkname))
@@ -78,14 +91,16 @@ class _Tar:
             _require_inside(self.path, member.name, places)
             if member.isdev():
                 raise _harmful(self.path, member.name, "is a device or a pipe")
-        while self.archive.fileobj.read(_CHUNK):  # the compressed stream's checksum is compared at its very end
-            pass
-        return {member.name: member.size for member in members if member.isfile()}
-
-    def read(self, names: Iterable[str]) -> Iterator[bytes]:
-        members = {member.name: member for member in self.archive.getmembers() if member.isfile()}
-        for name in names:
-            yield self.archive.extractfile(members[name]).read()
+            if member.issparse():  # its holes are no part of the stream, and are filled in memory
+                raise _harmful(self.path, member.name, "is sparse")
+            if member.size < 0:  # tarfile would go back by as much, and read the same members for ever
+                raise _harmful(self.path, member.name, "has a negative size")
+            if member.isfile():
+                files[member.name] = member
+                total += member.size
+            if total > self.limit:
+                raise _too_large(self.path, self.limit)
+        return files
 
 
 class _Zip:
@@ -144,7 +159,7 @@ def _opened(path: str | Path, limit: int) -> Iterator[_Tar | _Zip]:
             start = file.read(6)
         decompress = next((opened for magic, opened in _COMPRESSIONS.items() if start.startswith(magic)), open)
         with decompress(path, "rb") as file, tarfile.open(fileobj=_Bounded(file, path, limit), mode="r:") as archive:
-            yield _Tar(archive, path)
+            yield _Tar(archive, path, limit)
     except _BROKEN as error:
         raise DiffmiaError(
             f"archive {path} is truncated, corrupt or no tar or zip archive at all; replace it by a whole copy and run "

@@ -77,6 +77,7 @@ class DatasetSpec(Spec):
     describe: ClassVar[str]
     licence: ClassVar[str]
     images: ClassVar[int | None] = None  # how many the whole of it has, where that is known beforehand
+    had_from: ClassVar[str] = "your own"  # in words, where nothing is downloaded
     known: ClassVar[tuple[About, ...]] = ()  # what its samples have: captions, files that they came in
 
     def known_in(self, datasets: Mapping[str, DatasetSpec]) -> set[About]:

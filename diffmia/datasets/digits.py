@@ -23,6 +23,7 @@ class Digits(DatasetSpec):
     describe: ClassVar[str] = "scikit-learn digits: test set of the UCI Optical Recognition of Handwritten Digits"
     licence: ClassVar[str] = "CC BY 4.0 (UCI Machine Learning Repository, doi 10.24432/C50P49)"
     images: ClassVar[int] = 1_797
+    had_from: ClassVar[str] = "none: in scikit-learn"
 
     source: Literal["digits"]
     captions: bool = Field(False, description="Give each image a caption of its class, such as `a handwritten seven`")

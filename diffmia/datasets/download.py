@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from time import sleep
+from urllib.parse import urlsplit
 
 import pooch
 import requests
 from filelock import FileLock
-from requests.adapters import HTTPAdapter
-from requests.exceptions import ChunkedEncodingError
-from tqdm import tqdm
-from urllib3.util import Retry
+from requests.exceptions import ChunkedEncodingError, SSLError
 
 from diffmia.errors import DiffmiaError
+from diffmia.running.transfers import BytesProgress
+
+log = logging.getLogger(__name__)
 
 CONNECT_AND_READ_SECONDS = (10, 60)
 CHUNK = 1 << 16  # bytes; what has come of a chunk is lost where a transfer is cut
-ATTEMPTS = 3  # at one address, each taking up where the one before was cut
+WAITS = (2, 4, 8, 16, 32)  # seconds between attempts at one address, each taking up where the one before was cut
 _BUSY = (429, 500, 502, 503, 504)
 
 
@@ -102,50 +105,46 @@ def _fetched(url: str, part: Path, checksum: str, size: int | None) -> bool:
 
 
 def _transfer(url: str, part: Path, size: int | None) -> None:
-    """Append to `part` what it lacks of the file at `url`."""
-    with requests.Session() as session:
-        retry = Retry(total=2, backoff_factor=0.5, status_forcelist=_BUSY, raise_on_status=False)
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
-        for attempt in range(1, ATTEMPTS + 1):
-            start = _size(part)
-            try:
-                return _append(session, url, part, size)
-            except ChunkedEncodingError:  # cut on the way
-                if attempt == ATTEMPTS:
-                    raise
-            except requests.ConnectionError:  # no connection, or one that fell silent on the way
-                if attempt == ATTEMPTS or _size(part) <= start:
-                    raise
+    """Append to `part` what it lacks of the file at `url`; an address that fails may be well again after a while."""
+    for wait in (*WAITS, None):
+        try:
+            return _append(url, part, size)
+        except requests.RequestException as error:
+            if wait is None or not _passes(error):
+                raise
+            log.info("%s: %s; trying again in %g s", url, _reason(error), wait)
+            sleep(wait)
 
 
-def _append(session: requests.Session, url: str, part: Path, size: int | None) -> None:
+def _passes(error: requests.RequestException) -> bool:
+    """Whether another attempt may do better: after a cut, a silence, no connection, or a server that is busy."""
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code in _BUSY
+    hiccups = (ChunkedEncodingError, requests.ConnectionError, requests.Timeout)
+    return isinstance(error, hiccups) and not isinstance(error, SSLError)
+
+
+def _append(url: str, part: Path, size: int | None) -> None:
     start = _size(part)
     headers = {"Accept-Encoding": "identity"}  # a range counts the bytes that are sent, so they must be the file's own
     if start:
         headers["Range"] = f"bytes={start}-"
-    with session.get(url, headers=headers, stream=True, timeout=CONNECT_AND_READ_SECONDS) as response:
+    with requests.get(url, headers=headers, stream=True, timeout=CONNECT_AND_READ_SECONDS) as response:
         if start and response.status_code == requests.codes.requested_range_not_satisfiable:
             return  # nothing is left to send: the checksum decides
         response.raise_for_status()
         resumes = response.status_code == requests.codes.partial_content
         rest = response.headers.get("Content-Length")
         kept = start if resumes else 0  # a server without ranges sends the whole file again
-        progress = tqdm(
-            desc=part.stem,
-            initial=kept,
-            total=kept + int(rest) if rest else None,
-            unit="B",
-            unit_scale=True,
-            mininterval=1,
-            disable=None,
-        )
-        with part.open("ab" if resumes else "wb") as file, progress:
+        total = kept + int(rest) if rest else size
+        progress = BytesProgress(log, f"{part.stem} from {urlsplit(url).hostname}", total, kept) if total else None
+        with part.open("ab" if resumes else "wb") as file:
             for chunk in response.iter_content(CHUNK):
                 if size is not None and file.tell() + len(chunk) > size:
                     raise _TooLong(f"it sends more than the {size} bytes of the file")
                 file.write(chunk)
-                progress.update(len(chunk))
+                if progress:
+                    progress.update(file.tell())
 
 
 def _size(part: Path) -> int:
@@ -168,6 +167,6 @@ def _reason(error: requests.RequestException) -> str:
         return "no answer in time"
     if isinstance(error, ChunkedEncodingError):
         return "the transfer was cut"
-    if isinstance(error, requests.exceptions.SSLError):
+    if isinstance(error, SSLError):
         return "its certificate cannot be verified"
     return "no connection" if isinstance(error, requests.ConnectionError) else str(error)

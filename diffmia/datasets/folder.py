@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Literal
 
@@ -12,6 +13,9 @@ from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
 from diffmia.files.receipts import SourceFile
+from diffmia.running.progress import Progress
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
@@ -32,6 +36,15 @@ def image_names(root: Path) -> list[str]:
     if not names:
         raise DiffmiaError(f"dataset folder {root} holds no image ({', '.join(SUFFIXES)}); correct `root:`")
     return names
+
+
+def source_files(root: Path, names: Sequence[str]) -> list[SourceFile]:
+    """Files by their paths below a folder, each read for its checksum."""
+    files, progress = [], Progress(log, "files read", len(names))
+    for name in names:
+        files.append(SourceFile.of(root / name, name))
+        progress.update(len(files))
+    return files
 
 
 class ImageFolder(DatasetSpec):
@@ -63,7 +76,7 @@ class ImageFolder(DatasetSpec):
     def fetch(self, cache: Path) -> list[SourceFile]:
         """See `DatasetSpec.fetch`; files are in the order of their paths below the folder."""
         root = Path(self.root)
-        return [SourceFile.of(root / name, name) for name in image_names(root)]
+        return source_files(root, image_names(root))
 
     def open(self, files: list[SourceFile]) -> ImageStream:
         """See `DatasetSpec.open`."""

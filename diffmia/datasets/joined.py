@@ -28,6 +28,7 @@ class Joined(DatasetSpec):
 
     describe: ClassVar[str] = "Datasets of this config, end to end"
     licence: ClassVar[str] = "Of each sample that of its part"
+    had_from: ClassVar[str] = "none: its parts"
 
     source: Literal["joined"]
     parts: tuple[str, ...] = Field(min_length=2, description="Ids of the datasets, all of one shape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,9 @@ from diffmia.datasets.base import DatasetSpec, ImageStream, Sample, Shape
 from diffmia.datasets.decoding import decode
 from diffmia.errors import DiffmiaError
 from diffmia.files.receipts import SourceFile
+from diffmia.running.progress import Progress
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("file", "url", "caption", "sha256")
 
@@ -26,6 +30,7 @@ class ManifestFolder(DatasetSpec):
 
     describe: ClassVar[str] = "Images with captions, listed in a manifest"
     licence: ClassVar[str] = "Not known: whoever provides the images has to know"
+    had_from: ClassVar[str] = "your own (LAION is withdrawn)"
     known: ClassVar = ("captions", "files")
 
     source: Literal["manifest"]
@@ -49,7 +54,9 @@ class ManifestFolder(DatasetSpec):
         if not root.is_dir():
             raise DiffmiaError(f"dataset folder {root} does not exist; correct `root:`")
         files, missing, wrong = [], [], []
-        for row in rows.itertuples():
+        progress = Progress(log, "images compared", len(rows))
+        for number, row in enumerate(rows.itertuples(), start=1):
+            progress.update(number)
             if not (root / row.file).is_file():
                 missing.append(row.file)
                 continue

@@ -13,6 +13,7 @@ from pydantic import Field, StringConstraints, model_validator
 from diffmia.datasets.archives import member_sizes, read_members
 from diffmia.datasets.base import DatasetSpec, Download
 from diffmia.datasets.download import download
+from diffmia.datasets.folder import source_files
 from diffmia.errors import DiffmiaError
 from diffmia.files.receipts import SourceFile
 from diffmia.spec import Sha256
@@ -120,4 +121,4 @@ class OfficialDataset(DatasetSpec):
                 f"dataset folder {root} holds no file of the layout of {self.official[0].name}; unpack it there or "
                 "correct `root:`"
             )
-        return [SourceFile.of(root / name, name) for name in names]
+        return source_files(root, names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from diffmia.datasets.base import DatasetSpec, ImageFile, ImageStream
 from diffmia.datasets.download import cache_folder
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
 from diffmia.files.receipts import files_of, write_receipt
+from diffmia.running.progress import Progress
+
+log = logging.getLogger(__name__)
 
 SAMPLES_SCHEMA = pa.schema(
     [
@@ -79,6 +82,7 @@ def prepare_dataset(
     DiffmiaError
         If a file of the receipt is gone, changed or not what the dataset is made of, or the disk is full.
     """
+    log.info("comparing what was fetched with %s", receipt_path)  # of a large file this takes minutes
     files = files_of(receipt_path)
     stream = spec.open(files)
     with atomic_path(images_path) as images:  # nested, so that a full disk is reported with the file that met it
@@ -117,8 +121,8 @@ def _write_images(stream: ImageStream, path: Path, name: str) -> tuple[AboutSamp
     about: AboutSamples = {"label": [], "group": [], "caption": [], "file": []}
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        progress = tqdm(stream.samples, desc=name, total=stream.count, unit="image", mininterval=1, disable=None)
-        for number, sample in enumerate(progress):
+        progress = Progress(log, "images prepared", stream.count)
+        for number, sample in enumerate(stream.samples):
             pixels = sample.pixels
             if pixels.shape != stream.shape or pixels.dtype != np.uint8:
                 raise DiffmiaError(f"dataset {name}: image {number} is {pixels.dtype} {pixels.shape}")
@@ -127,6 +131,7 @@ def _write_images(stream: ImageStream, path: Path, name: str) -> tuple[AboutSamp
             digest.update(content)
             for key, values in about.items():
                 values.append(getattr(sample, key))
+            progress.update(number + 1)
     if (count := len(about["label"])) != stream.count:
         raise DiffmiaError(f"dataset {name} gave {count} images where {stream.count} were announced")
     _add(digest, about)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
+from diffmia.running.transfers import MIB, BytesProgress
+
+log = logging.getLogger(__name__)
+
+LARGE = 1024 * MIB  # bytes of a file of which is said how far it was read
+CHUNK = 4 * MIB
 
 
 @dataclass(frozen=True)
@@ -38,7 +45,7 @@ class SourceFile:
         path = Path(path)
         try:
             with path.open("rb") as file:
-                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                sha256 = _sha256(file, path)
                 return cls(name or path.name, str(path), file.tell(), sha256, url)
         except OSError as error:
             raise DiffmiaError(f"cannot read {path}: {error.strerror}") from error
@@ -57,6 +64,17 @@ class SourceFile:
                 "whole copy of it; replace it or correct its checksum in the config"
             )
         return self
+
+
+def _sha256(file: BinaryIO, path: Path) -> str:
+    size = path.stat().st_size
+    if size < LARGE:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+    digest, progress = hashlib.sha256(), BytesProgress(log, f"{path.name} read for its checksum", size)
+    while chunk := file.read(CHUNK):
+        digest.update(chunk)
+        progress.update(file.tell())
+    return digest.hexdigest()
 
 
 def write_receipt(path: str | Path, files: list[SourceFile], **about: Any) -> None:

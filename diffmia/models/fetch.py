@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,8 @@ from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
 from diffmia.files.receipts import SourceFile, write_receipt
 from diffmia.models.published import PublishedModel
+
+log = logging.getLogger(__name__)
 
 NOT_KNOWN = "not known"
 NO_FILE = "none"
@@ -41,16 +44,21 @@ class Fetched(Protocol):
 
 
 def fetch_model(spec: Fetched, receipt: str | Path) -> None:
-    """Make the model's files present and checked, and write down what they are.
+    """Make the model's files present and checked, and write down what they are; the log has what `diffmia fetch` says.
 
     Raises
     ------
     DiffmiaError
         If a file is absent, cannot be downloaded, or its weights are not those expected.
     """
+    for key, value in plan(spec).items():
+        log.info("%s: %s", key, value)
     known = spec.published
     about = {} if known is None else {key: getattr(known, key) for key in ("about", "page", "licence", "trained_on")}
-    write_receipt(receipt, fetch_files(spec), **about)
+    files = fetch_files(spec)
+    weights = weights_of(files)
+    log.info("fetched: %s, %s bytes, sha256 %s", weights.path, f"{weights.bytes:,}", weights.sha256)
+    write_receipt(receipt, files, **about)
 
 
 def fetch_files(spec: Fetched) -> list[SourceFile]:

@@ -12,6 +12,8 @@ from pydantic import StringConstraints
 
 from diffmia.errors import DiffmiaError
 from diffmia.files.receipts import SourceFile
+from diffmia.models.published import published_models
+from diffmia.running.transfers import bar_of
 
 Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
@@ -50,9 +52,14 @@ def fetch_from_hub(repo: str, revision: str, files: HubFiles) -> list[SourceFile
     DiffmiaError
         If the hub cannot be reached or lacks a required file, or the weights are not those that it says.
     """
-    flat = _is_flat(repo, revision, files)
-    required = [_first_of(repo, revision, files, names, flat) for names in files.alternatives]
-    others = [_fetch(repo, revision, files.there(name, flat), name) for name in files.optional]
+    from huggingface_hub import errors
+
+    try:
+        flat = _is_flat(repo, revision, files)
+        required = [_first_of(repo, revision, files, names, flat) for names in files.alternatives]
+        others = [_fetch(repo, revision, files.there(name, flat), name) for name in files.optional]
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
+        raise DiffmiaError(_unreachable(repo, revision, files)) from error
     return [*required, *filter(None, others)]
 
 
@@ -135,9 +142,9 @@ def _download(repo: str, revision: str, name: str) -> Path | None:
     if _cached(repo, revision, name) is False:  # which the client would ask for again
         return None
     try:
-        return Path(hf_hub_download(repo, name, revision=revision))
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:  # the first is a kind of the next
-        raise DiffmiaError(_unreachable(repo, revision, name)) from error
+        return Path(hf_hub_download(repo, name, revision=revision, tqdm_class=bar_of(f"{name} of {repo}")))
+    except errors.LocalEntryNotFoundError:  # no network; a kind of the next, which says that the hub has none
+        raise
     except errors.EntryNotFoundError:
         return None
     except errors.GatedRepoError as error:
@@ -155,15 +162,32 @@ def _download(repo: str, revision: str, name: str) -> Path | None:
         raise DiffmiaError(f"the hub did not send {name} of {repo}: {_first_line(error)}; run again") from error
 
 
-def _unreachable(repo: str, revision: str, name: str) -> str:
-    from huggingface_hub import constants, hf_hub_url
+def _unreachable(repo: str, revision: str, files: HubFiles) -> str:
+    """What is not here, how much that is and what to do, in a sentence."""
+    from huggingface_hub import constants
 
     why = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
     return (
-        f"{why}, and {name} of {repo} at revision {revision} is not in the cache {constants.HF_HUB_CACHE}: "
-        f"{hf_hub_url(repo, name, revision=revision)} would have been downloaded; run `diffmia fetch` where there is a "
-        "network, and set HF_HOME to where it was kept"
+        f"{why}, and {repo} at revision {revision} is not whole in the cache {constants.HF_HUB_CACHE}: "
+        f"{_lacking(repo, revision, files)} would have been downloaded from "
+        f"{constants.ENDPOINT}/{repo}/tree/{revision}; run `diffmia fetch` where there is a network and set HF_HOME to "
+        "where it was kept, or name a folder that has the files, with `folder:` in place of `repo:`"
     )
+
+
+def _lacking(repo: str, revision: str, files: HubFiles) -> str:
+    """Which files of a model are not in the cache, and how large the whole of it is."""
+    layouts = (False, True)[: 1 + files.flat]
+
+    def found(name: str) -> list[Path | bool | None]:
+        return [_cached(repo, revision, files.there(name, flat)) for flat in layouts]
+
+    required = [names[0] for names in files.alternatives if not any(any(found(name)) for name in names)]
+    optional = [name for name in files.optional if all(one is None for one in found(name))]
+    known = published_models().get(repo)
+    size = f"{known.megabytes:g} MB" if known and known.revision == revision and known.megabytes else "not known"
+    said = f"{len(required)} of its {len(files.alternatives)} files ({', '.join(required)}; size of all: {size})"
+    return f"{said} and up to {len(optional)} that only some models have" if optional else said
 
 
 def _first_line(error: Exception) -> str:

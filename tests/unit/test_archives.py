@@ -31,6 +31,28 @@ def special(kind):
     return info
 
 
+def write_pax(path, headers, content=b"", first=None):
+    """A compressed tar of `data.bin` with these pax headers, before it `first.bin`."""
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as archive:
+        if first is not None:
+            add(archive, tarfile.TarInfo("first.bin"), first)
+        info = tarfile.TarInfo("data.bin")
+        info.pax_headers = headers
+        add(archive, info, content)
+    return path
+
+
+def add(archive, info, content):
+    info.size = len(content)
+    archive.addfile(info, io.BytesIO(content))
+
+
+def with_checksum(header):
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header)
+
+
 def write_zip(path, members, mode=stat.S_IFREG | 0o644, compression=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in members.items():
@@ -141,6 +163,11 @@ def in_a_header(path):
     return path
 
 
+def in_a_pax_size(path):
+    """A pax header may give a size, of which the archive's own header and its content say nothing."""
+    return write_pax(path, {"GNU.sparse.realsize": str(BOMB)})
+
+
 def in_a_zip(path):
     return write_zip(path, {"data.bin": bytes(BOMB)})
 
@@ -149,13 +176,74 @@ def in_many_of_a_zip(path):
     return write_zip(path, {f"{number}.bin": bytes(2**20) for number in range(8)})
 
 
-@pytest.mark.parametrize("bomb", [in_a_member, in_a_long_name, in_a_header, behind_the_end, in_a_zip, in_many_of_a_zip])
+@pytest.mark.parametrize(
+    "bomb",
+    [in_a_member, in_a_long_name, in_a_header, behind_the_end, in_a_pax_size, in_a_zip, in_many_of_a_zip],
+)
 def test_an_archive_that_expands_over_its_limit_is_refused_before_memory_is_filled(tmp_path, bomb):
     path = bomb(tmp_path / "some.archive")
     assert path.stat().st_size < 200_000
     peak, message = peak_of(lambda: member_sizes(path, LIMIT))
     assert message == f"archive {path} expands over the 4 MiB that its dataset can have; do not use this file"
     assert peak < 3 * LIMIT
+
+
+def old_gnu_sparse(path):
+    """A header of GNU's old form: a list of where there is content, which is empty, and the size with its holes."""
+    info = tarfile.TarInfo("data.bin")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"%011o\0" % 0 * 2
+    header[483:495] = b"%011o\0" % BOMB
+    path.write_bytes(gzip.compress(with_checksum(header) + bytes(1024)))
+    return path
+
+
+def pax_sparse_0_0(path):
+    of = {"GNU.sparse.numblocks": "1", "GNU.sparse.offset": "0", "GNU.sparse.numbytes": "0"}
+    return write_pax(path, {"GNU.sparse.size": str(BOMB), **of})
+
+
+def pax_sparse_0_1(path):
+    return write_pax(path, {"GNU.sparse.size": str(BOMB), "GNU.sparse.map": "0,0"})
+
+
+def pax_sparse_1_0(path):
+    of = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "data.bin"}
+    return write_pax(path, {"GNU.sparse.realsize": str(BOMB), **of}, b"1\n0\n0\n".ljust(512, b"\0"))
+
+
+@pytest.mark.parametrize("limit", [LIMIT, 2 * BOMB], ids=["too large", "not too large"])
+@pytest.mark.parametrize("sparse", [old_gnu_sparse, pax_sparse_0_0, pax_sparse_0_1, pax_sparse_1_0])
+def test_a_sparse_member_is_refused_before_its_holes_are_filled(tmp_path, sparse, limit):
+    path = sparse(tmp_path / "some.tar.gz")
+    assert path.stat().st_size < 300
+    for use in (lambda: member_sizes(path, limit), lambda: list(read_members(path, ["data.bin"], limit))):
+        peak, message = peak_of(use)
+        assert message == f"archive {path}: member 'data.bin' is sparse; do not use this file"
+        assert peak < LIMIT
+
+
+def test_a_tar_is_read_only_where_all_of_it_would_be_listed(tmp_path):
+    """Who reads members may have their names from elsewhere than `member_sizes`."""
+    path = write_tar(tmp_path / "some.tar", {"good.bin": b"good", "../evil.bin": b"evil"})
+    with pytest.raises(DiffmiaError, match=r"member '\.\./evil\.bin' leads outside"):
+        list(read_members(path, ["good.bin"], LIMIT))
+
+
+def test_a_tar_member_of_negative_size_does_not_send_the_reader_back(tmp_path):
+    """To the member before it and on to itself again, for ever."""
+    path = write_pax(tmp_path / "some.tar.gz", {"size": "-1536"}, first=b"good")
+    with pytest.raises(DiffmiaError, match=r"member 'data\.bin' has a negative size"):
+        member_sizes(path, LIMIT)
+
+
+@pytest.mark.parametrize("sizes", [b"x" * 512, b"9999\n1"], ids=["no number", "too few numbers"])
+def test_a_sparse_member_without_a_list_of_its_parts_is_one_sentence(tmp_path, sizes):
+    headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "data.bin"}
+    path = write_pax(tmp_path / "some.tar.gz", headers, sizes)
+    with pytest.raises(DiffmiaError, match=r"some\.tar\.gz is truncated, corrupt or no tar or zip archive"):
+        member_sizes(path, LIMIT)
 
 
 def test_a_zip_member_that_expands_over_what_it_declares_is_refused_before_memory_is_filled(tmp_path):

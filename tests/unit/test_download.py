@@ -1,9 +1,12 @@
 """Downloads, against a real HTTP server that knows ranges and can cut a transfer."""
 
 import hashlib
+import logging
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +16,32 @@ import diffmia.datasets.download as download_module
 from diffmia.datasets.base import Download
 from diffmia.datasets.cifar10 import Cifar10
 from diffmia.datasets.coco import CocoVal2017
-from diffmia.datasets.download import ATTEMPTS, CHUNK, cache_folder, download
+from diffmia.datasets.download import CHUNK, cache_folder, download
 from diffmia.errors import DiffmiaError
+from diffmia.running import progress
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 MD5 = "md5:" + hashlib.md5(CONTENT).hexdigest()
 SHA256 = "sha256:" + hashlib.sha256(CONTENT).hexdigest()
+WAITS = (0.25, 0.5)  # stand for those of `download_module`, which are as long as a mirror's hiccups
+ATTEMPTS = len(WAITS) + 1
+
+
+@pytest.fixture(autouse=True)
+def waited(monkeypatch):
+    """Seconds that were waited before each further attempt; none of them passes."""
+    seconds = []
+    monkeypatch.setattr(download_module, "WAITS", WAITS)
+    monkeypatch.setattr(download_module, "sleep", seconds.append)
+    return seconds
+
+
+@pytest.fixture
+def said(monkeypatch, caplog):
+    """What the log of a job says, with a line for each part that is reported."""
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    caplog.set_level(logging.INFO)
+    return lambda: [record.getMessage() for record in caplog.records if record.name.startswith("diffmia")]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -27,6 +50,9 @@ class Handler(BaseHTTPRequestHandler):
         header = self.headers["Range"]
         server.requests.append((self.path, header))
         time.sleep(server.delay)
+        if server.refusals:
+            self.send_error(server.refusals.pop(0))
+            return
         if self.path not in server.files:
             self.send_error(404)
             return
@@ -56,7 +82,7 @@ def server(monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files = {"/data.bin": CONTENT}
         server.requests, server.cuts, server.ranges, server.delay = [], [], True, 0.0
-        server.silences, server.over = [], threading.Event()
+        server.silences, server.refusals, server.over = [], [], threading.Event()
         server.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -92,6 +118,49 @@ def test_a_transfer_cut_midway_goes_on_where_it_was_cut(server, tmp_path):
     download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
     assert [header for _, header in server.requests] == [None, f"bytes={CHUNK}-", f"bytes={2 * CHUNK}-"]
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
+
+
+def test_an_address_that_is_busy_is_asked_again_after_ever_longer_waits(server, tmp_path, waited, said):
+    server.refusals = [503, 429]
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert waited == list(WAITS)
+    assert said()[0] == f"{server.address}/data.bin: 503 Service Unavailable; trying again in 0.25 s"
+
+
+def test_waits_for_a_mirror_grow_to_tens_of_seconds(monkeypatch):
+    monkeypatch.undo()
+    waits = download_module.WAITS
+    assert all(later == 2 * wait for wait, later in pairwise(waits))
+    assert 20 <= waits[-1] <= 60
+
+
+def test_an_address_without_the_file_is_asked_once(server, tmp_path, waited):
+    with pytest.raises(DiffmiaError, match="404 Not Found"):
+        download([f"{server.address}/absent.bin"], tmp_path / "data.bin", MD5)
+    assert waited == []
+    assert len(server.requests) == 1
+
+
+def test_no_connection_is_tried_again(tmp_path, waited):
+    with pytest.raises(DiffmiaError, match="no connection"):
+        download(["http://127.0.0.1:9/data.bin"], tmp_path / "data.bin", MD5)
+    assert waited == list(WAITS)
+
+
+def test_the_log_says_how_far_a_download_is(server, tmp_path, monkeypatch, said):
+    """In MiB, from where the file was taken up, in the words that `diffmia status` reads."""
+    content = np.random.default_rng(1).bytes(3 * 2**20 + 1000)
+    server.files = {"/data.bin": content}
+    (tmp_path / "data.bin.part").write_bytes(content[: 2**20 + 10])
+    checksum = "md5:" + hashlib.md5(content).hexdigest()
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", checksum)
+    lines = said()
+    assert re.fullmatch(r"MiB of data\.bin from 127\.0\.0\.1 1/4 \(25 %\)  ETA \d+ s", lines[0])
+    done = [int(re.search(r" (\d)/4 \(", line)[1]) for line in lines]
+    assert done == sorted(done)
+    assert set(done) == {1, 2, 3, 4}
+    assert done.count(4) == 1  # at the end alone
 
 
 def test_a_transfer_that_is_always_cut_keeps_its_part_for_the_next_run(server, tmp_path):

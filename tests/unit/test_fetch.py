@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -25,6 +27,7 @@ from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
 from diffmia.models.fetch import fetch_files, fetch_model, plan
 from diffmia.models.published import published_models
 from diffmia.models.uvit import UViTCheckpoint
+from diffmia.running import progress, transfers
 
 REPO, REVISION = "someone/ddpm-tiny", "0123456789abcdef0123456789abcdef01234567"
 GOOGLE = "google/ddpm-cifar10-32"
@@ -245,9 +248,54 @@ def test_stable_diffusion_is_registered_and_offline_it_is_one_sentence(folder, f
     status, failed = fetch()
     assert status == 1
     for (id_, (repo, *_)), sentence in zip(STABLE_DIFFUSION.items(), failed.splitlines(), strict=True):
-        assert sentence.startswith(
-            f"diffmia: target '{id_}': HF_HUB_OFFLINE is set, and model_index.json of {repo} at "
-        )
+        assert sentence.startswith(f"diffmia: target '{id_}': HF_HUB_OFFLINE is set, and {repo} at revision ")
+
+
+def test_offline_a_published_model_is_said_with_its_files_its_size_and_how_to_get_it(folder, fetch, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repo, _, size = STABLE_DIFFUSION["sd15"]
+    revision = published_models()[repo].revision
+    files = DiffusersLatentDiffusion.files
+    with pytest.raises(DiffmiaError) as caught:
+        hub.fetch_from_hub(repo, revision, files)
+    message = str(caught.value)
+    names = ", ".join(files.required)
+    assert f"{repo} at revision {revision} is not whole in the cache {folder / 'hf' / 'hub'}: " in message
+    assert f": 9 of its 9 files ({names}; size of all: {size}) and up to 5 that only some models have would" in message
+    assert f"/{repo}/tree/{revision}; run `diffmia fetch` where there is a network and set HF_HOME" in message
+    assert "or name a folder that has the files, with `folder:` in place of `repo:`" in message
+    with pytest.raises(DiffmiaError, match="size of all: not known"):
+        hub.fetch_from_hub(repo, REVISION, files)
+
+
+def test_offline_only_what_is_lacking_is_counted(folder, server, fetch, monkeypatch):
+    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+        hub._download(REPO, REVISION, name)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert ": 1 of its 3 files (scheduler/scheduler_config.json; size of all: not known) would have" in fetch()[1]
+
+
+def test_the_job_says_what_it_fetches_as_the_command_does(folder, server, fetch, caplog):
+    caplog.set_level(logging.INFO)
+    weights = folder / "weights.pth"
+    weights.write_bytes(WEIGHTS)
+    fetch_model(checkpoint(weights, origin="baofff/uvit-cifar10-small"), folder / "source.json")
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("diffmia")]
+    assert "licence: none stated for the weights; the code is MIT" in said
+    assert "size: not known" in said
+    assert said[-1] == f"fetched: {weights}, {len(WEIGHTS):,} bytes, sha256 {hashlib.sha256(WEIGHTS).hexdigest()}"
+
+
+def test_the_log_says_how_far_a_large_file_of_the_hub_is(folder, server, fetch, monkeypatch, caplog):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
+    caplog.set_level(logging.INFO)
+    server.files |= {"diffusion_pytorch_model.safetensors": bytes(transfers.LARGE + 1)}
+    assert fetch()[0] == 0
+    said = [record.getMessage() for record in caplog.records if record.name.startswith("diffmia")]
+    expected = rf"MiB of diffusion_pytorch_model\.safetensors of {REPO} (\d+)/17 \(\d+ %\)  ETA \d+ s"
+    done = [int(re.fullmatch(expected, line)[1]) for line in said]  # of the small files nothing
+    assert done == sorted(done)
+    assert done[-1] == 17
 
 
 def test_offline_it_says_what_would_have_been_downloaded(folder, server, fetch, monkeypatch):
@@ -255,11 +303,11 @@ def test_offline_it_says_what_would_have_been_downloaded(folder, server, fetch, 
     status, said = fetch()
     assert status == 1
     [sentence] = said.splitlines()
-    assert sentence.startswith(
-        "diffmia: target 'mine': HF_HUB_OFFLINE is set, and unet/config.json of someone/ddpm-tiny"
+    assert sentence.startswith("diffmia: target 'mine': HF_HUB_OFFLINE is set, and someone/ddpm-tiny at revision ")
+    assert (
+        f"{REVISION} is not whole in the cache {folder / 'hf' / 'hub'}: 3 of its 3 files (unet/config.json" in sentence
     )
-    assert f"at revision {REVISION} is not in the cache {folder / 'hf' / 'hub'}" in sentence
-    assert f"/{REPO}/resolve/{REVISION}/unet/config.json would have been downloaded" in sentence
+    assert f"would have been downloaded from {constants.ENDPOINT}/{REPO}/tree/{REVISION}; " in sentence
     assert server.requests == []
 
 
@@ -271,7 +319,7 @@ def test_a_hub_that_cannot_be_reached_is_one_sentence(fetch, monkeypatch):
     status, said = fetch()
     assert status == 1
     [sentence] = said.splitlines()
-    assert "the hub cannot be reached, and unet/config.json of someone/ddpm-tiny" in sentence
+    assert "the hub cannot be reached, and someone/ddpm-tiny at revision" in sentence
 
 
 def test_weights_that_are_not_the_hubs_are_refused(folder, server, fetch):

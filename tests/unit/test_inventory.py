@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from diffmia.cli import main
+from diffmia.commands.data import listing
 from diffmia.config.config import read_config
 from diffmia.datasets.base import Download
 from diffmia.datasets.cifar10 import Cifar10
@@ -97,6 +98,19 @@ def test_every_dataset_is_listed_with_its_state(folder, capsys):
     assert rows["cifar10"][-2:] == ["prepared", "results/datasets/cifar10"]
     assert "3" in rows["cifar10"]  # what it has, not what the whole of it would have
     assert "2" in rows["mine"]
+
+
+def test_what_is_not_downloaded_is_said_to_be_ones_own(folder):
+    shown = listing(read_config().datasets)
+    places = {line.split()[0]: line for line in shown.splitlines() if line.strip()}
+    column = slice(shown.index("download"), shown.index("licence"))
+    assert places["cifar10"][column].strip() == "2 MiB"
+    assert places["lsun_cat"][column].strip() == "your own:"
+    assert "dl.yf.io/lsun, 42 GB" in shown
+    assert places["laion"][column].strip() == "your own (LAION is"
+    assert places["laion_coco"][column].strip() == "none: its parts"
+    assert places["digits"][column].strip() == "none: in scikit-learn"
+    assert places["mine"][column].strip() == places["copy"][column].strip() == "your own"
 
 
 def test_what_is_as_it_was_is_verified(folder, capsys):
