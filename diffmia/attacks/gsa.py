@@ -18,6 +18,8 @@ from diffmia.models.base import TargetSpec
 from diffmia.search.probes import GradientLoss, GradientProbe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import torch
 
@@ -106,9 +108,12 @@ class FittedTrees:
     variant: str
     trees: BoostedTrees
 
-    def score(self, rows: Rows) -> dict[str, np.ndarray]:
+    def score(self, batches: Iterable[Rows]) -> dict[str, np.ndarray]:
         """See `Fitted.score`."""
-        return {ROC_SCORE: self.trees.non_member_probability(self.attack.matrix(rows, self.variant))}
+        import numpy as np
+
+        matrices = (self.attack.matrix(rows, self.variant) for rows in batches)
+        return {ROC_SCORE: np.concatenate([self.trees.non_member_probability(matrix) for matrix in matrices])}
 
     def save(self, folder: Path) -> None:
         """See `Fitted.save`."""

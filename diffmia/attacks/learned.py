@@ -13,7 +13,7 @@ from diffmia.attacks.base import AttackSpec
 from diffmia.models.base import TargetSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     import torch
@@ -47,8 +47,8 @@ class Rows:
 class Fitted(Protocol):
     """A fitted attack."""
 
-    def score(self, rows: Rows) -> dict[str, np.ndarray]:
-        """Scores (n,) by name, `ROC_SCORE` among them; lower = member."""
+    def score(self, batches: Iterable[Rows]) -> dict[str, np.ndarray]:
+        """Scores (n,) by name, `ROC_SCORE` among them, of samples that come a batch at a time; lower = member."""
 
     def save(self, folder: Path) -> None:
         """Write what was learned."""

@@ -25,6 +25,8 @@ from diffmia.running.progress import Progress
 from diffmia.search.probes import BASE_PAIR, OMS_PAIR, Anchor, Probe, column
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import torch
 
@@ -165,11 +167,14 @@ class FittedQuantiles:
     column: str
     offsets: np.ndarray
 
-    def score(self, rows: Rows) -> dict[str, np.ndarray]:
+    def score(self, batches: Iterable[Rows]) -> dict[str, np.ndarray]:
         """See `Fitted.score`."""
         import numpy as np
 
-        margins = 2 * np.log(rows.columns[self.column])[:, None] - self.model.predict(rows.images) - self.offsets
+        margins = np.concatenate(
+            [2 * np.log(rows.columns[self.column])[:, None] - self.model.predict(rows.images) for rows in batches]
+        )
+        margins -= self.offsets
         decisions = {decision(alpha): of for alpha, of in zip(self.model.levels, margins.T, strict=True)}
         return {ROC_SCORE: margins[:, 0]} | decisions
 

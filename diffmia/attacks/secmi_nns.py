@@ -16,6 +16,8 @@ from diffmia.running.progress import Progress
 from diffmia.search.probes import BASE_PAIR, OMS_PAIR, Anchor, DifferenceMap, Probe
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     import torch
 
@@ -106,9 +108,9 @@ class FittedDifferences:
     classifier: DifferenceClassifier
     column: str
 
-    def score(self, rows: Rows) -> dict[str, np.ndarray]:
+    def score(self, batches: Iterable[Rows]) -> dict[str, np.ndarray]:
         """See `Fitted.score`."""
-        return {ROC_SCORE: self.classifier.predict(_maps(rows, self.column))}
+        return {ROC_SCORE: self.classifier.predict(_maps(rows, self.column) for rows in batches)}
 
     def save(self, folder: Path) -> None:
         """See `Fitted.save`."""

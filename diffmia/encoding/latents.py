@@ -12,6 +12,7 @@ from diffmia.encoding.rows import encode_rows
 from diffmia.files.images import open_images, to_unit_range
 from diffmia.models.latent import LatentTarget
 from diffmia.running.device import device_name
+from diffmia.shards import shard_ids
 from diffmia.targets import checked_folder
 
 
@@ -26,8 +27,9 @@ def encode_latents(
 ) -> dict:
     """Write the latents of a shard (number, of how many) of the images, float32 (n, c, h, w); returns facts of them.
 
-    Shards are contiguous ranges of the whole dataset's sample ids. A latent is the mode of the posterior of the
-    target's autoencoder, in the scale that its U-Net works in; nothing is drawn.
+    Shards are contiguous ranges of the whole dataset's sample ids, each of whole batches of `encoding_batch_size`. A
+    latent is the mode of the posterior of the target's autoencoder, in the scale that its U-Net works in; nothing is
+    drawn.
 
     Raises
     ------
@@ -38,7 +40,7 @@ def encode_latents(
     folder, description = checked_folder(spec, target, manifest)
     encoder = spec.load_image_encoder(folder).to(device).eval()
     pixels = open_images(images)
-    ids = np.array_split(np.arange(len(pixels)), shard[1])[shard[0]]
+    ids = shard_ids(np.arange(len(pixels)), *shard, spec.encoding_batch_size)
 
     def encode(part: slice) -> torch.Tensor:
         chosen = ids[part] if len(ids) else [0]  # a shard without images has their latents' shape too

@@ -28,6 +28,8 @@ def encode_rows(encode: Callable[[slice], Tensor], rows: int, batch_size: int, w
     ----------
     encode : callable
         slice of at most `batch_size` rows -> float32 Tensor (B, ...); of an empty one, if there are no rows.
+    batch_size : int
+        Rows at a time, halved for good when the device's memory does not hold what is made of them.
     what : str
         What is encoded, for the log and for errors.
 
@@ -36,28 +38,37 @@ def encode_rows(encode: Callable[[slice], Tensor], rows: int, batch_size: int, w
     DiffmiaError
         If a number is not finite; nothing is written.
     OutOfMemory
-        If the device's memory does not hold a batch.
+        If the device's memory does not hold what is made of one row.
     """
     progress = Progress(log, f"{what} encoded", rows)
     with atomic_path(out) as scratch, scratch.open("wb") as file:
-        for start in range(0, max(1, rows), batch_size):
-            end = min(start + batch_size, rows)
-            batch = _numbers(encode, slice(start, end), batch_size, what)
-            check_finite(batch, np.arange(start, end), f"what was made of {what}")
-            if start == 0:
+        header, done = None, 0
+        while header is None or done < rows:
+            end = min(done + batch_size, rows)
+            batch = _numbers_or_none(encode, slice(done, end), what)
+            if batch is None:  # only here, outside the `except`, is what failed gone and its memory free
+                batch_size = (end - done) // 2
+                torch.cuda.empty_cache()
+                log.warning("out of device memory; going on with %d %s at a time", batch_size, what)
+                continue
+            check_finite(batch, np.arange(done, end), f"what was made of {what}")
+            if header is None:
                 header = {"descr": "<f4", "fortran_order": False, "shape": (rows, *batch.shape[1:])}
                 np.lib.format.write_array_header_1_0(file, header)
             file.write(np.ascontiguousarray(batch, dtype="<f4").tobytes())
+            done = end
             if rows:
-                progress.update(end)
+                progress.update(done)
     return header["shape"]
 
 
-def _numbers(encode: Callable[[slice], Tensor], part: slice, batch_size: int, what: str) -> np.ndarray:
+def _numbers_or_none(encode: Callable[[slice], Tensor], part: slice, what: str) -> np.ndarray | None:
+    """What is made of some rows, or None if the device's memory does not hold it and they can be fewer."""
     try:
         return encode(part).cpu().numpy()
     except torch.OutOfMemoryError as error:
-        raise OutOfMemory(
-            f"encoding_batch_size is {batch_size}, and so many {what} do not fit in the device's memory: {error}. "
-            "Lower it, which changes no number, or use a card with more memory"
-        ) from error
+        if part.stop - part.start <= 1:
+            raise OutOfMemory(
+                f"what is made of one of the {what} does not fit in the device's memory: {error}. Use a card with more"
+            ) from error
+        return None

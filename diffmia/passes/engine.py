@@ -125,15 +125,6 @@ class ModelPass:
             return None
 
 
-def shard_ids(ids: np.ndarray, shard: int, shards: int) -> np.ndarray:
-    """The ids of shard number `shard` (from 0) of `shards`: a run of whole blocks, empty if there are fewer blocks.
-
-    Blocks are the same whatever the number of shards: what was asked with one number is not asked again with another.
-    """
-    starts = np.array_split(np.arange(0, len(ids), BLOCK), shards)[shard]
-    return ids[starts[0] : starts[-1] + BLOCK] if len(starts) else ids[:0]
-
-
 def run_pass(model_pass: ModelPass, samples: Samples, store: PieceStore, out: Path, metadata: dict) -> dict:
     """Answer every question about every sample, and write the table.
 

@@ -18,13 +18,14 @@ from diffmia.denoisers.compiled import Compiled
 from diffmia.denoisers.denoiser import Denoiser
 from diffmia.denoisers.precision import InPrecision, layout
 from diffmia.models.base import EXACT, TargetSpec
-from diffmia.passes.engine import ModelPass, run_pass, shard_ids
+from diffmia.passes.engine import BLOCK, ModelPass, run_pass
 from diffmia.passes.gate import PER_SIDE, rank_agreement
 from diffmia.passes.inputs import Inputs
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import SCHEMA_VERSION, Samples
 from diffmia.running.device import device_name
 from diffmia.search.probes import DifferenceMap, Drift, GradientProbe, JacobianProbe, Probe, Trajectory
+from diffmia.shards import shard_ids
 from diffmia.splits import roles_of
 from diffmia.targets import load_target
 
@@ -118,6 +119,7 @@ def first_of_each_side(roles: dict[str, np.ndarray], limit: int) -> dict[str, np
 
 def _samples(inputs: Inputs, table: pd.DataFrame, roles: dict[str, np.ndarray], shard: tuple[int, int]) -> Samples:
     role_of = {sample_id: role for role, ids in roles.items() for sample_id in ids.tolist()}
-    ids = shard_ids(np.array(sorted(role_of), dtype=np.int64), *shard)
+    # whole blocks: what was asked with one number of shards is not asked again with another
+    ids = shard_ids(np.array(sorted(role_of), dtype=np.int64), *shard, BLOCK)
     labels = table.set_index("sample_id")["label"]
     return Samples(inputs, ids, np.array([role_of[i] for i in ids.tolist()]), labels[ids].to_numpy(np.int64))

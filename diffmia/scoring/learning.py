@@ -2,6 +2,9 @@
 
 Which rows are for what is decided here, once for all attacks that learn. An attack is fitted on training rows alone and
 then scores the others, whose membership it is never given: nothing of a judged sample can reach what was learned.
+
+Of the answers, which may be maps as large as the images, the training rows of one variant are held, and a block of a
+pass's table beside them: the judged rows are read and scored a batch at a time.
 """
 
 from __future__ import annotations
@@ -15,16 +18,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from diffmia.attacks.learned import LearnedAttack, Rows, decision
+from diffmia.attacks.learned import LearnedAttack, decision
+from diffmia.attacks.learners.batches import BATCH, even_batches
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
 from diffmia.files.images import open_images
 from diffmia.running.device import device_name
 from diffmia.running.failures import NotApplicable
 from diffmia.running.finite import check_finite
+from diffmia.scoring.answers import Answers, read_rows
 from diffmia.scoring.reading import JUDGED_ROLES, write_scores
 from diffmia.splits import TRAINED
 
@@ -33,7 +37,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-KEYS = ["sample_id", "role", "label"]
 VARIANTS = ("base", "oms")
 
 
@@ -70,7 +73,8 @@ def learn_attack(
     if len({(of["split_hash"], of["dataset_hash"]) for of in hashes}) > 1:
         raise DiffmiaError(f"the tables {', '.join(map(str, tables))} are of different splits; make them again")
     pixels = open_images(images)
-    keys = [pd.read_parquet(table, columns=KEYS) for table in tables]
+    answers = [Answers(table, columns) for table in tables]
+    keys = [of.keys for of in answers]
     training = training_rows(spec, keys, seed)
     fitted_on = [frame for frame in training if len(frame)]
     taken = pd.concat(fitted_on)["sample_id"]
@@ -79,13 +83,8 @@ def learn_attack(
     if both := set(judged["sample_id"]) & set(taken):
         raise DiffmiaError(f"{len(both)} samples are both learned from and judged, first {min(both)}")
 
-    rows = [_rows(table, of, columns, pixels) for table, of in zip(tables, training, strict=True) if len(of)]
-    train = Rows(
-        {name: np.concatenate([part.columns[name] for part in rows]) for name in columns},
-        np.concatenate([part.images for part in rows]),
-    )
+    taught = [(of, rows["sample_id"].to_numpy()) for of, rows in zip(answers, training, strict=True) if len(rows)]
     member = pd.concat(fitted_on)["member"].to_numpy(bool)
-    evaluated = _rows(tables[0], judged, columns, pixels)
     log.info("learning from %d members and %d non-members, on %s", member.sum(), (~member).sum(), device_name(device))
 
     table = pd.DataFrame({"sample_id": population["sample_id"], "member": population["role"] == "member"})
@@ -95,8 +94,12 @@ def learn_attack(
     with atomic_path(learned) as folder:
         for variant in VARIANTS:
             start = time.perf_counter()
-            fitted = spec.fit(train, member, variant, t, seed, device)
-            for name, values in fitted.score(evaluated).items():
+            asked = spec.reads(variant, t)
+            fitted = spec.fit(read_rows(taught, asked, pixels), member, variant, t, seed, device)
+            # as networks cut many rows themselves, so that a score is what it would be if all were read at once
+            batches = even_batches(judged["sample_id"].to_numpy(), BATCH)
+            scored = fitted.score(read_rows([(answers[0], ids)], asked, pixels) for ids in batches)
+            for name, values in scored.items():
                 check_finite(values, judged["sample_id"].to_numpy(), f"{variant} scores of attack '{attack}'")
                 table.loc[judged["sample_id"], variant + name] = values.astype(np.float64)
             (folder / variant).mkdir(parents=True)
@@ -169,21 +172,3 @@ def _check_origin(table: Path, description: Path) -> dict[str, str]:
 def _judged(population: pd.DataFrame, taken: pd.Series) -> pd.DataFrame:
     """Members and non-members that nothing was learned from."""
     return population[~population["sample_id"].isin(taken)]
-
-
-def _rows(table: Path, keys: pd.DataFrame, columns: list[str], images: np.ndarray) -> Rows:
-    """What was answered about the samples of `keys`, in their order."""
-    if missing := [name for name in columns if name not in pq.read_schema(table).names]:
-        raise DiffmiaError(f"{table} has no column {missing[0]}; ask the target again")
-    content = pq.read_table(table, columns=["sample_id", *columns])
-    content = content.take(pd.Index(content["sample_id"].to_numpy()).get_indexer(keys["sample_id"]))
-    found = {name: _values(content[name]) for name in columns}
-    return Rows(found, np.asarray(images[keys["sample_id"].to_numpy()]))
-
-
-def _values(column: pa.ChunkedArray) -> np.ndarray:
-    """Numbers (n,) or vectors (n, d) of a column."""
-    array = column.combine_chunks()
-    if pa.types.is_list(array.type):
-        return array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), -1)
-    return array.to_numpy(zero_copy_only=False)

@@ -16,8 +16,15 @@ from diffmia.encoding.latents import encode_latents
 from diffmia.encoding.rows import encode_rows
 from diffmia.errors import DiffmiaError
 from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
+from diffmia.passes import engine
+from diffmia.passes.engine import ModelPass
+from diffmia.passes.inputs import Latents
+from diffmia.passes.residuals import answer
+from diffmia.passes.table import Samples
 from diffmia.running.failures import OutOfMemory
+from diffmia.search.probes import Probe
 from diffmia.targets import describe
+from tests.unit.sharded import in_shards
 from tests.unit.tiny_pipeline import tiny_pipeline
 
 CPU = torch.device("cpu")
@@ -89,12 +96,44 @@ def test_latents_are_those_of_the_pipelines_autoencoder(stages, pipeline):
     assert facts["target_hash"] == json.loads((stages.folder / "target" / "target.json").read_text())["target_hash"]
 
 
-def test_shards_are_ranges_of_the_whole_dataset(stages):
+@pytest.mark.parametrize(("shards", "lengths"), [(1, [20]), (2, [12, 8]), (3, [9, 6, 5]), (9, [3] * 6 + [2, 0, 0])])
+def test_shards_are_of_whole_batches_and_change_no_bit(shards, lengths, stages):
+    """A convolution of a batch of another size adds up in another order: in this one, where it has a single image."""
+    stages.spec = stages.spec.model_copy(update={"encoding_batch_size": 3})
     whole, _ = stages.latents()
-    parts = [stages.latents(number, 3) for number in range(3)]
-    assert [len(latents) for latents, _ in parts] == [7, 7, 6]
-    assert [facts["shard"] for _, facts in parts] == [(0, 3), (1, 3), (2, 3)]
-    np.testing.assert_allclose(np.concatenate([latents for latents, _ in parts]), whole, rtol=0, atol=1e-5)
+    parts = [stages.latents(number, shards) for number in range(shards)]
+    assert [len(latents) for latents, _ in parts] == lengths
+    assert [facts["shard"] for _, facts in parts] == [(number, shards) for number in range(shards)]
+    np.testing.assert_array_equal(np.concatenate([latents for latents, _ in parts]), whole)
+
+
+def test_a_pass_over_them_has_the_same_table_whatever_the_number_of_shards(stages, tmp_path, monkeypatch):
+    """Latents and the pass are cut into as many."""
+    monkeypatch.setattr(engine, "BLOCK", 3)
+    stages.spec = stages.spec.model_copy(update={"encoding_batch_size": 3})
+    _, _, facts = stages.embeddings()
+    (stages.folder / "caption.meta.json").write_text(json.dumps(facts))
+    ids = np.sort(np.concatenate([SPLIT["member"], SPLIT["non_member"], SPLIT["auxiliary"]]))
+    denoiser = stages.spec.load(stages.folder / "target").eval().requires_grad_(False)
+    questions = [
+        Probe(start="gaussian", t=300, condition="caption"),
+        Probe(start="proximal", t=200, condition="caption"),
+    ]
+
+    def table(shards):
+        for number in range(shards):
+            stages.latents(number, shards)
+        files = [stages.folder / f"{number}of{shards}.npy" for number in range(shards)]
+        inputs = Latents(files, [stages.folder / "caption.npy"])
+        samples = Samples(inputs, ids, np.full(len(ids), "member"), ids)
+        return in_shards(
+            lambda: ModelPass(denoiser, questions, answer, 5, 2, CPU), samples, shards, tmp_path / str(shards)
+        )
+
+    whole = table(1)
+    assert whole["sample_id"].to_pylist() == ids.tolist()
+    for shards in (2, 3):
+        assert table(shards).equals(whole, check_metadata=True)
 
 
 def test_a_shard_without_images_has_their_shape(stages):
@@ -156,6 +195,21 @@ def test_a_target_of_another_split_or_damaged_is_refused(stages):
             stage()
 
 
+def test_batches_that_do_not_fit_are_halved_for_good(tmp_path, caplog):
+    out, asked = tmp_path / "rows.npy", []
+
+    def encode(part):
+        asked.append((part.start, part.stop))
+        if part.stop - part.start > 3:
+            raise torch.OutOfMemoryError("full")
+        return torch.arange(part.start, part.stop).float()[:, None]
+
+    encode_rows(encode, 9, 5, "texts", out)
+    assert asked == [(0, 5), (0, 2), (2, 4), (4, 6), (6, 8), (8, 9)]
+    assert np.load(out)[:, 0].tolist() == list(range(9))
+    assert "out of device memory; going on with 2 texts at a time" in caplog.messages
+
+
 def test_batches_are_written_as_they_come(tmp_path):
     """Each is made after the one before it was written, and no larger than it may be."""
     out, made = tmp_path / "rows.npy", []
@@ -177,7 +231,7 @@ def test_batches_are_written_as_they_come(tmp_path):
         (
             lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("full")),
             OutOfMemory,
-            "encoding_batch_size is 2, and so",
+            "what is made of one of the rows does not fit",
         ),
     ],
     ids=["not finite", "out of memory"],

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from diffmia.passes import engine
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.gradients import answer, count_evaluations
 from diffmia.passes.inputs import Pixels
@@ -14,6 +15,7 @@ from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples
 from diffmia.search.noise import sample_noise
 from diffmia.search.probes import GradientProbe
+from tests.unit.sharded import in_shards
 
 CPU = torch.device("cpu")
 SEED = 5
@@ -130,6 +132,21 @@ def test_batch_size_changes_no_number(batch_size, columns, tiny_unet, samples):
     again = model_pass.block(samples.inputs, samples.ids, PROBES)
     for name, values in columns.items():
         np.testing.assert_allclose(again[name], values, rtol=1e-3, atol=1e-6 * values.max())
+
+
+@pytest.mark.parametrize("shards", [2, 4])  # of three blocks: one of four shards is empty
+def test_shards_change_no_bit(shards, tiny_unet, samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "BLOCK", 2)
+    ids = np.array([1, 2, 4, 5, 8])
+    five = Samples(samples.inputs, ids, np.array(["member", "auxiliary"])[ids % 2], ids)
+    probes = [GradientProbe(loss=loss, timesteps=(300, 900)) for loss in ("detached", "full")]
+
+    def model_pass():
+        return ModelPass(tiny_unet, probes, answer, SEED, 2, CPU)
+
+    whole = in_shards(model_pass, five, 1, tmp_path / "whole")
+    assert whole["sample_id"].to_pylist() == ids.tolist()
+    assert in_shards(model_pass, five, shards, tmp_path / "shards").equals(whole, check_metadata=True)
 
 
 def test_the_table_keeps_vectors_and_a_later_pass_asks_only_what_is_new(columns, tiny_unet, samples, tmp_path):

@@ -23,6 +23,7 @@ from diffmia.figures.figure import MEMBER, NON_MEMBER, FigureData, save
 from diffmia.figures.stage import plot_figure
 from diffmia.models.networks.uvit import UViT, UViTDenoiser
 from diffmia.models.schedule import ContinuousScheduleSpec
+from diffmia.passes import engine
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.inputs import Pixels
 from diffmia.passes.jacobians import ITERATIONS, TOLERANCE, answer, count_evaluations
@@ -34,6 +35,7 @@ from diffmia.search.jacobian import spectral_norms
 from diffmia.search.noise import sample_noise
 from diffmia.search.probes import BACKWARD, PRODUCTS, JacobianProbe, Probe
 from diffmia.search.studies import StudiesSpec
+from tests.unit.sharded import in_shards
 
 CPU = torch.device("cpu")
 SEED = 5
@@ -96,6 +98,20 @@ def test_batch_size_changes_no_number(batch_size, model, columns, samples):
     again = ModelPass(model, PROBES, answer, SEED, batch_size, CPU).block(samples.inputs, samples.ids, PROBES)
     for name, values in columns.items():
         np.testing.assert_allclose(again[name], values, rtol=1e-4)
+
+
+def test_shards_change_no_bit(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "BLOCK", 2)
+    ids = np.array([1, 2, 4, 5, 8])
+    five = Samples(samples.inputs, ids, np.array(["member", "non_member"])[ids % 2], ids)
+    probe = JacobianProbe(of=Probe(start="gaussian", t=50, n=1))
+
+    def model_pass():
+        return ModelPass(tiny_uvit(), [probe], answer, SEED, 2, CPU)
+
+    whole = in_shards(model_pass, five, 1, tmp_path / "whole")
+    assert whole["sample_id"].to_pylist() == ids.tolist()
+    assert in_shards(model_pass, five, 2, tmp_path / "shards").equals(whole, check_metadata=True)
 
 
 def test_a_question_costs_at_most_what_it_says(samples):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from scipy.stats import norm
 from sklearn.metrics import log_loss, roc_auc_score
 from torch import nn
 
-from diffmia.attacks.learners import difference, quantiles
+from diffmia.attacks.learners import difference, fitting, quantiles
+from diffmia.attacks.learners.batches import even_batches
 from diffmia.attacks.learners.difference import DifferenceClassifier, fit_difference_classifier, stratified_part
-from diffmia.attacks.learners.fitting import even_batches, settle_batch_norm
+from diffmia.attacks.learners.fitting import settle_batch_norm
 from diffmia.attacks.learners.quantiles import (
     QuantileModel,
     fit_quantiles,
@@ -263,7 +265,7 @@ class Listener:
 
 def test_a_planted_difference_is_learned_and_members_score_low():
     maps, member = planted_maps(1300, np.random.default_rng(6))
-    scores = fit_classifier().predict(maps)
+    scores = fit_classifier().predict([maps])
     assert scores.dtype == np.float64
     assert ((scores > 0) & (scores < 1)).all()
     assert roc_auc_score(~member, scores) > 0.85
@@ -275,7 +277,7 @@ def test_labels_without_meaning_teach_nothing(seed):
     rng = np.random.default_rng(seed)
     maps, member = planted_maps(1300, rng, effect=0.0)
     model = fit_classifier(*planted_maps(102, rng, effect=0.0), seed=seed)
-    assert abs(roc_auc_score(~member, model.predict(maps)) - 0.5) < 4 / np.sqrt(6 * 1300)  # four standard errors
+    assert abs(roc_auc_score(~member, model.predict([maps])) - 0.5) < 4 / np.sqrt(6 * 1300)  # four standard errors
 
 
 def test_the_epoch_of_the_lowest_validation_loss_is_kept(monkeypatch):
@@ -289,7 +291,7 @@ def test_the_epoch_of_the_lowest_validation_loss_is_kept(monkeypatch):
     assert model.epoch < 30
     held_out = np.setdiff1d(np.arange(60), fitted[0])
     assert (len(held_out), member[held_out].sum()) == (16, 8)  # a quarter of 30 is 7.5, rounded to even
-    validation_loss = log_loss(~member[held_out], model.predict(maps[held_out]))
+    validation_loss = log_loss(~member[held_out], model.predict([maps[held_out]]))
     assert validation_loss == pytest.approx(min(listener.losses), abs=1e-4)
     np.testing.assert_allclose(model.mean, maps[fitted[0]].mean(axis=(0, 2, 3)), rtol=1e-5)
     np.testing.assert_allclose(model.std, maps[fitted[0]].std(axis=(0, 2, 3)), rtol=1e-5)
@@ -307,16 +309,18 @@ def test_a_stratified_part_has_its_share_of_each_class(fraction, members, others
 
 def test_the_unit_of_the_maps_does_not_matter():
     np.testing.assert_allclose(
-        fit_classifier(1e-4 * MAPS, epochs=2).predict(1e-4 * MAPS), fit_classifier(epochs=2).predict(MAPS), atol=1e-4
+        fit_classifier(1e-4 * MAPS, epochs=2).predict([1e-4 * MAPS]),
+        fit_classifier(epochs=2).predict([MAPS]),
+        atol=1e-4,
     )
 
 
 def test_sure_answers_do_not_tie():
     model = fit_classifier(epochs=1)
-    before = model.predict(MAPS)
+    before = model.predict([MAPS])
     with torch.no_grad():
         model.network.head.bias += 25  # a float32 sigmoid is 1 from 17 on
-    after = model.predict(MAPS)
+    after = model.predict([MAPS])
     assert after.max() < 1
     np.testing.assert_array_equal(np.argsort(after), np.argsort(before))
 
@@ -327,9 +331,36 @@ def test_one_class_is_refused(members, others):
         fit_classifier(member=np.arange(102) < members)
 
 
+def test_maps_that_come_in_batches_are_scored_as_if_they_were_one(monkeypatch):
+    model = fit_classifier(epochs=1)
+    monkeypatch.setattr(fitting, "BATCH", 20)
+    batches = [MAPS[rows] for rows in even_batches(np.arange(len(MAPS)), 20)]
+    assert len(batches) == 6
+    np.testing.assert_array_equal(model.predict(iter(batches)), model.predict([MAPS]))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 40, 40)])
+def test_statistics_of_the_channels_are_numpys(shape):
+    maps = np.exp(np.random.default_rng(8).normal(size=(30, *shape))).astype(np.float32)
+    rows = np.arange(0, 30, 2)
+    mean, std = difference._channel_statistics(maps, rows)
+    np.testing.assert_array_equal(mean, maps[rows].mean(axis=(0, 2, 3), dtype=np.float64))
+    np.testing.assert_array_equal(std, maps[rows].std(axis=(0, 2, 3), dtype=np.float64))
+
+
+def test_a_fit_does_not_copy_the_maps():
+    maps = np.random.default_rng(9).normal(size=(3000, 1, 32, 32)).astype(np.float32)
+    fit_classifier(epochs=1)  # the first fit of a process imports much
+    tracemalloc.start()
+    fit_classifier(maps, np.arange(3000) % 2 == 0, epochs=1, batch_size=300, widths=(1,))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < maps.nbytes / 2  # NumPy's share: batches of at most 512
+
+
 def test_a_channel_that_is_always_equal_is_no_obstacle():
     maps = np.concatenate([MAPS, np.zeros_like(MAPS)], axis=1)
-    assert np.isfinite(fit_classifier(maps, epochs=1).predict(maps)).all()
+    assert np.isfinite(fit_classifier(maps, epochs=1).predict([maps])).all()
 
 
 # ---- both
@@ -340,7 +371,7 @@ def fit_quantiles_once(seed: int = 3, **changes) -> np.ndarray:
 
 
 def fit_classifier_once(seed: int = 3, **changes) -> np.ndarray:
-    return fit_classifier(seed=seed, **({"epochs": 2} | changes)).predict(MAPS)
+    return fit_classifier(seed=seed, **({"epochs": 2} | changes)).predict([MAPS])
 
 
 both = pytest.mark.parametrize("fit", [fit_quantiles_once, fit_classifier_once], ids=["quantiles", "difference"])
@@ -371,24 +402,28 @@ def test_progress_counts_the_epochs_of_all_regressors():
     assert listener.done == [1, 2, 3, 4, 5, 6]
 
 
-MODELS = {
-    "quantiles": (lambda: fit_small(bag=2), IMAGES),
-    "difference": (lambda: fit_classifier(epochs=2), MAPS),
-}
+def quantiles_of():
+    return fit_small(bag=2).predict
+
+
+def differences_of():
+    model = fit_classifier(epochs=2)
+    return lambda maps: model.predict([maps])
+
+
+MODELS = {"quantiles": (quantiles_of, IMAGES), "difference": (differences_of, MAPS)}
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_prediction_depends_on_its_row_alone(name):
     fit, rows = MODELS[name]
-    model = fit()
-    together = model.predict(rows)
-    model.predict(rows[::-1] // 2)  # what else is asked leaves no trace
-    np.testing.assert_array_equal(model.predict(rows), together)
-    np.testing.assert_allclose(
-        np.concatenate([model.predict(row[None]) for row in rows[:20]]), together[:20], atol=1e-6
-    )
+    predict = fit()
+    together = predict(rows)
+    predict(rows[::-1] // 2)  # what else is asked leaves no trace
+    np.testing.assert_array_equal(predict(rows), together)
+    np.testing.assert_allclose(np.concatenate([predict(row[None]) for row in rows[:20]]), together[:20], atol=1e-6)
     many = np.concatenate([rows] * 9)  # more than one batch
-    np.testing.assert_allclose(model.predict(many), np.concatenate([together] * 9), atol=1e-6)
+    np.testing.assert_allclose(predict(many), np.concatenate([together] * 9), atol=1e-6)
 
 
 def test_saved_quantiles_predict_alike(tmp_path):
@@ -409,4 +444,4 @@ def test_a_saved_classifier_predicts_alike(tmp_path):
     network = ResNet(**facts["architecture"])
     network.load_state_dict(load_file(tmp_path / "model" / "difference.safetensors"))
     reloaded = DifferenceClassifier(network, np.array(facts["mean"]), np.array(facts["std"]), facts["epoch"])
-    np.testing.assert_array_equal(reloaded.predict(MAPS), model.predict(MAPS))
+    np.testing.assert_array_equal(reloaded.predict([MAPS]), model.predict([MAPS]))

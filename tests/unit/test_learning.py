@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +15,14 @@ import pytest
 import torch
 
 from diffmia.attacks.gsa import GradientAttack
+from diffmia.attacks.learners import fitting
 from diffmia.attacks.quantile import QuantileAttack
 from diffmia.attacks.secmi_nns import DifferenceAttack
 from diffmia.errors import DiffmiaError
 from diffmia.models.ddpm_unet import DDPMUNet
 from diffmia.running.failures import NotApplicable
+from diffmia.scoring import learning
+from diffmia.scoring.answers import Answers, read_rows
 from diffmia.scoring.learning import learn_attack, training_rows
 
 CPU = torch.device("cpu")
@@ -60,14 +65,15 @@ class Stage:
             self.tables.append(table.iloc[order].assign(sample_id=np.arange(200)).reset_index(drop=True))
         self.hashes = [HASHES | {"target_hash": name} for name in ("own", *(f"shadow{i}" for i in range(shadows)))]
 
-    def run(self, name="run", seed=0, spec=None):
+    def run(self, name="run", seed=0, spec=None, row_group_size=None):
         """Scores, facts and the bytes of what was learned."""
         folder = self.folder / name
         folder.mkdir()
         paths, descriptions = [], []
         for i, (table, hashes) in enumerate(zip(self.tables, self.hashes, strict=True)):
             paths.append(folder / f"{i}.parquet")
-            pq.write_table(pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(hashes), paths[-1])
+            content = pa.Table.from_pandas(table, preserve_index=False).replace_schema_metadata(hashes)
+            pq.write_table(content, paths[-1], row_group_size)
             descriptions.append(folder / f"{i}.json")
             descriptions[-1].write_text(json.dumps({"target_hash": ["own", "shadow0", "shadow1"][i]}))
         out = {"scores": folder / "scores.parquet", "learned": folder / "learned"}
@@ -201,6 +207,80 @@ class TestNothingLeaks:
         stage.tables[1].loc[stage.tables[1]["role"] == "member", "role"] = "trained"
         with pytest.raises(DiffmiaError, match="80 samples are both learned from and judged"):
             stage.run()
+
+
+# prints what is held at most, by NumPy and by Arrow, with a learner that holds nothing
+PEAKS = """
+import json, tracemalloc
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from diffmia.attacks.secmi_nns import DifferenceAttack
+from diffmia.scoring.learning import learn_attack
+
+class Sums:
+    def score(self, batches):
+        return {"": np.concatenate([next(iter(rows.columns.values())).sum(axis=1) for rows in batches])}
+
+    def save(self, folder):
+        pass
+
+DifferenceAttack.fit = lambda *_: Sums()
+spec = DifferenceAttack(family="secmi_nns", label="NNs", labelled_fraction=0.1)
+table, target, images, *out = map(Path, ("table.parquet", "target.json", "images.npy", "scores.parquet", "learned"))
+tracemalloc.start()
+learn_attack(spec, "toy", spec.t, 0, [table], [target], images, *out, device=None)
+print(json.dumps([tracemalloc.get_traced_memory()[1], pa.default_memory_pool().max_memory()]))
+"""
+
+
+class TestReading:
+    """A variant's training rows are held, and judged rows come a batch at a time, which no number shows."""
+
+    @pytest.mark.parametrize(("spec", "shadows"), [(LABELLED, 0), (SHADOW, 2), (QUANTILE, 0), (NNS, 0)], ids=str)
+    def test_neither_blocks_nor_batches_change_a_number(self, spec, shadows, tmp_path, monkeypatch):
+        stage = Stage(tmp_path, spec, shadows)
+        for module in (learning, fitting):
+            monkeypatch.setattr(module, "BATCH", 30)
+        in_parts, _, learned = stage.run("parts", row_group_size=7)
+        monkeypatch.setattr(learning, "even_batches", lambda ids, _: [ids])
+        whole, _, again = stage.run("whole")
+        pd.testing.assert_frame_equal(in_parts, whole, check_exact=True)
+        assert learned == again
+
+    def test_rows_are_those_asked_for_in_their_order(self, tmp_path):
+        rng = np.random.default_rng(0)
+        numbers, vectors = rng.random((2, 20)), rng.random((2, 20, 3)).astype(np.float32)
+        ids, images = np.arange(40, 60), rng.integers(0, 256, (60, 1, 2, 2), dtype=np.uint8)
+        tables = []
+        for i in range(2):
+            tables.append(tmp_path / f"{i}.parquet")
+            content = {"sample_id": ids, "role": "member", "label": 0, "a.b:1": numbers[i], "v": list(vectors[i])}
+            pd.DataFrame(content).to_parquet(tables[-1], row_group_size=6)
+        asked = [np.array([57, 40, 41]), np.array([45, 46, 59, 52])]
+        chosen = [(Answers(table, ["v", "a.b:1"]), of) for table, of in zip(tables, asked, strict=True)]
+        rows = read_rows(chosen, ["v", "a.b:1"], images)
+        for name, values in (("a.b:1", numbers), ("v", vectors)):
+            expected = np.concatenate([values[i][of - 40] for i, of in enumerate(asked)])
+            np.testing.assert_array_equal(rows.columns[name], expected)
+            assert rows.columns[name].dtype == values.dtype
+        np.testing.assert_array_equal(rows.images, images[np.concatenate(asked)])
+
+    def test_memory_holds_the_training_rows_of_a_variant_and_a_batch(self, tmp_path):
+        """Of 4,000 samples with maps of 4 kB under each variant; in a process of its own, which knows its peak."""
+        rng = np.random.default_rng(0)
+        maps = rng.random((4000, 1024), dtype=np.float32)
+        keys = {"sample_id": np.arange(4000), "role": rng.permutation(np.repeat(ROLES, 20)), "label": 0}
+        table = pa.Table.from_pandas(pd.DataFrame(keys), preserve_index=False).replace_schema_metadata(HASHES)
+        for variant in ("base", "oms"):
+            (name,) = NNS.reads(variant, NNS.t)
+            offsets = np.arange(0, maps.size + 1, maps.shape[1], dtype=np.int32)
+            table = table.append_column(name, pa.ListArray.from_arrays(offsets, maps.ravel()))
+        pq.write_table(table, tmp_path / "table.parquet", row_group_size=100)
+        np.save(tmp_path / "images.npy", rng.integers(0, 256, (4000, 1, 32, 32), dtype=np.uint8))
+        (tmp_path / "target.json").write_text(json.dumps(HASHES))
+        done = subprocess.run([sys.executable, "-c", PEAKS], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert max(json.loads(done.stdout)) < maps.nbytes / 2
 
 
 class TestQuantileDecisions:

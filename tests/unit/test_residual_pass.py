@@ -18,7 +18,7 @@ from diffmia.denoisers.denoiser import Denoiser
 from diffmia.denoisers.schedules import ContinuousSchedule
 from diffmia.errors import DiffmiaError
 from diffmia.passes import engine, gate
-from diffmia.passes.engine import ModelPass, run_pass, shard_ids
+from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.inputs import Pixels
 from diffmia.passes.merging import merge_facts, merge_shards
 from diffmia.passes.residuals import answer, count_evaluations
@@ -29,7 +29,9 @@ from diffmia.running.failures import OutOfMemory
 from diffmia.search.noise import sample_noise
 from diffmia.search.noise_search import NoiseSearch
 from diffmia.search.probes import DifferenceMap, Drift, Probe, merge
+from diffmia.shards import shard_ids
 from diffmia.targets import weights_hash
+from tests.unit.sharded import in_shards
 
 CPU = torch.device("cpu")
 SEED = 11
@@ -153,17 +155,13 @@ def test_batch_size_changes_no_number(batch_size, reference, tiny_unet, workplac
 
 @pytest.mark.usefixtures("blocks_of_4")
 @pytest.mark.parametrize("shards", [1, 3, 5])  # of three blocks: two of five shards are empty
-def test_shards_change_no_number(shards, reference, tiny_unet, workplace):
-    parts = []
-    for shard in range(shards):
-        rows = shard_ids(np.arange(len(SAMPLES.ids)), shard, shards)
-        part = Samples(SAMPLES.inputs, SAMPLES.ids[rows], SAMPLES.roles[rows], SAMPLES.labels[rows])
-        model_pass = ModelPass(tiny_unet, merge(ALL), answer, SEED, 256, CPU)
-        run_pass(model_pass, part, workplace.store, workplace.folder / f"{shard}.parquet", {"split_hash": "s"})
-        parts.append(workplace.folder / f"{shard}.parquet")
-    merge_shards(parts[::-1], workplace.folder / "merged.parquet")
-    merged = pq.read_table(workplace.folder / "merged.parquet")
+def test_shards_change_no_number(shards, reference, tiny_unet, tmp_path):
+    def model_pass():
+        return ModelPass(tiny_unet, merge(ALL), answer, SEED, 256, CPU)
+
+    merged = in_shards(model_pass, SAMPLES, shards, tmp_path / "shards")
     assert merged.schema.metadata == {b"split_hash": b"s"}
+    assert merged.equals(in_shards(model_pass, SAMPLES, 1, tmp_path / "whole"))  # to the last bit
     same_scores(reference, merged.to_pandas())
     described = ["sample_id", "role", "label"]
     pd.testing.assert_frame_equal(merged.to_pandas()[described], reference[described])
@@ -195,10 +193,9 @@ def test_facts_of_a_pass_are_those_of_each_shard_once(tmp_path, shards):
         merge_facts(paths)
 
 
-@pytest.mark.usefixtures("blocks_of_4")
 @pytest.mark.parametrize(("n", "shards"), [(10, 1), (10, 3), (2, 4), (40, 3)])
 def test_shards_are_runs_of_whole_blocks(n, shards):
-    parts = [shard_ids(np.arange(n), shard, shards) for shard in range(shards)]
+    parts = [shard_ids(np.arange(n), shard, shards, block=4) for shard in range(shards)]
     assert np.concatenate(parts).tolist() == list(range(n))
     assert all(part[0] % 4 == 0 for part in parts if len(part))
     blocks = [-(-len(part) // 4) for part in parts]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +47,14 @@ class DifferenceClassifier:
     std: np.ndarray
     epoch: int
 
-    def predict(self, maps: np.ndarray) -> np.ndarray:
-        """Probability of being a non-member, float64 (n,), of maps float32 (n, C, H, W): low means member."""
+    def predict(self, batches: Iterable[np.ndarray]) -> np.ndarray:
+        """Probability of being a non-member, float64 (n,), of batches of maps float32 (B, C, H, W): low = member."""
         device = next(self.network.parameters()).device
-        logits = outputs(self.network, _reader(maps, self.mean, self.std, device), np.arange(len(maps)))
+
+        def logits_of(maps: np.ndarray) -> Tensor:
+            return outputs(self.network, _reader(maps, self.mean, self.std, device), np.arange(len(maps)))
+
+        logits = torch.cat([logits_of(maps) for maps in batches])
         return logits[:, 0].double().sigmoid().numpy()  # in float32 all sure answers would tie at 1
 
     def save(self, folder: Path) -> None:
@@ -85,6 +89,8 @@ def fit_difference_classifier(
 ) -> DifferenceClassifier:
     """Fit the classifier by stochastic gradient descent, and keep the epoch of the lowest validation loss.
 
+    Beside the maps, which it does not copy, it holds a batch of them.
+
     Parameters
     ----------
     maps : float32 array (n, C, H, W)
@@ -112,7 +118,7 @@ def fit_difference_classifier(
     generator = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     validates = stratified_part(member, validation_fraction, generator)
     fitted, validation = np.flatnonzero(~validates), np.flatnonzero(validates)
-    mean, std = maps[fitted].mean(axis=(0, 2, 3), dtype=np.float64), maps[fitted].std(axis=(0, 2, 3), dtype=np.float64)
+    mean, std = _channel_statistics(maps, fitted)
     std[std == 0] = 1.0
     read = _reader(maps, mean, std, device)
     non_member = torch.from_numpy(~member).float().to(device)
@@ -143,6 +149,17 @@ def stratified_part(member: np.ndarray, fraction: float, generator: np.random.Ge
         rows = generator.permutation(np.flatnonzero(member == value))
         chosen[rows[: np.clip(round(fraction * len(rows)), 1, len(rows) - 1)]] = True
     return chosen
+
+
+def _channel_statistics(maps: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel, float64 (C,): map by map, for all in float64 would fill the memory.
+
+    NumPy adds them up in the same order.
+    """
+    values = len(rows) * maps[0, 0].size
+    mean = sum(maps[row].sum(axis=(1, 2), dtype=np.float64) for row in rows) / values
+    squares = sum(np.square(maps[row] - mean[:, None, None]).sum(axis=(1, 2)) for row in rows)
+    return mean, np.sqrt(squares / values)
 
 
 def _reader(maps: np.ndarray, mean: np.ndarray, std: np.ndarray, device: torch.device) -> Read:

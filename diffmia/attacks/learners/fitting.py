@@ -6,15 +6,14 @@ CPU with equal threads the same rows and seed give the same bits, whatever ran b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diffmia.attacks.learners.batches import BATCH, even_batches
 from diffmia.errors import DiffmiaError
-
-BATCH = 512  # images a call where no gradient is taken
 
 Read = Callable[[np.ndarray], Tensor]  # row numbers (B,) -> the network's inputs (B, C, H, W)
 
@@ -52,14 +51,6 @@ def train_epoch(
     if not np.isfinite(total):
         raise DiffmiaError(f"the loss of an attack's network is {total} after an epoch; lower its learning_rate")
     return total / len(rows)
-
-
-def even_batches(rows: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Rows (n,) in as few batches of at most `batch_size` as will do, their sizes as equal as can be.
-
-    So no last batch is so small that its batch norm is noise, and with `batch_size` 3 or more none has a single row.
-    """
-    yield from np.array_split(rows, -(-len(rows) // batch_size))
 
 
 def settle_batch_norm(network: nn.Module, read: Read, rows: np.ndarray) -> None:
