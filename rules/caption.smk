@@ -17,7 +17,7 @@ rule fetch_captioner:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
+        mem_mb=scaled(1000),
         runtime=scaled(60),
     params:
         job=fetch_captioner_job,

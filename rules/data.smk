@@ -15,7 +15,7 @@ rule download_dataset:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
+        mem_mb=scaled(1000),
         runtime=scaled(60),
     params:
         job=dataset_job("download_dataset"),

@@ -42,8 +42,8 @@ rule aggregate_metrics:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
     params:
         job=metrics_job,
     message:
@@ -70,7 +70,7 @@ rule transfer_thresholds:
     resources:
         gpu=0,
         mem_mb=scaled(2000),
-        runtime=10,
+        runtime=scaled(10),
     params:
         job=transfer_job,
     message:
@@ -96,8 +96,8 @@ rule aggregate_cost:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
     params:
         job=cost_job,
     message:

@@ -22,8 +22,8 @@ rule render_tables:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=scaled(1000),
+        runtime=scaled(10),
     params:
         job=tables_job,
     message:
@@ -59,8 +59,8 @@ rule plot_figure:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=scaled(2000),
+        runtime=scaled(30),
     params:
         job=figure_job,
     message:

@@ -47,7 +47,7 @@ rule fetch_target:
     threads: 1
     resources:
         gpu=0,
-        mem_mb=1000,
+        mem_mb=scaled(1000),
         runtime=scaled(60),
     params:
         job=fetch_job,

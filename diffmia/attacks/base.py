@@ -30,7 +30,8 @@ class AttackSpec(Spec):
 
     label: str = Field(description="Name in tables and figures")
     reading_of: str | None = Field(
-        None, description="Id of the attack this is another reading of; kept out of the main tables and figures"
+        None,
+        description="Id of the attack this is another reading of; not in main tables and figures of a run that has it",
     )
     targets: tuple[str, ...] | None = Field(
         None, description="Ids of the only targets it is for, with those that are made from them; null for all"

@@ -220,8 +220,17 @@ class Config(Spec):
         return {id_: of_target for id_, of_target in attacks.items() if of_target}
 
     def _has_thresholds(self, attack: str) -> bool:
-        spec = self.attacks[attack]
-        return spec.access != "blind" and spec.reading_of is None
+        return self.attacks[attack].access != "blind" and self.is_main(attack)
+
+    def is_main(self, attack: str) -> bool:
+        """Whether main tables and figures show an attack: it is another reading of none of the run's.
+
+        So a reading stands in the place of its attack where the run has not that one.
+        """
+        read = [attack]  # and what it is a reading of, and that in turn
+        while (of := self.attacks[read[-1]].reading_of) is not None and of not in read:
+            read.append(of)
+        return not any(of in self.run.attacks for of in read[1:])
 
     def score_file(self, target: str, seed: int, attack: str) -> str:
         """Where scores of an attack are: in one file for all that only read residuals, else in one of its own."""

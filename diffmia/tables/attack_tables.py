@@ -108,12 +108,8 @@ def _untaught(config: Config) -> list[str]:
 
     The paper's main tables have these; beside them, attacks that are told more would be compared with them unfairly.
     """
-    specs = {id_: config.attacks[id_] for id_ in config.run.attacks}
-    return [
-        id_
-        for id_, spec in specs.items()
-        if spec.reading_of is None and (spec.access, spec.supervision) == ("grey", "none")
-    ]
+    specs = {id_: config.attacks[id_] for id_ in config.run.attacks if config.is_main(id_)}
+    return [id_ for id_, spec in specs.items() if (spec.access, spec.supervision) == ("grey", "none")]
 
 
 def _at_other_timesteps(config: Config, attack: str) -> list[str]:
@@ -129,11 +125,7 @@ def _told_of_members(config: Config) -> list[str]:
     learners = [
         id_ for id_ in config.run.attacks if getattr(config.attacks[id_], "learns_from", None) in ("labelled", "shadow")
     ]
-    return [
-        id_
-        for id_ in learners
-        if config.attacks[id_].reading_of is None or _read_differently(config, id_, "features", but_not="oms")
-    ]
+    return [id_ for id_ in learners if config.is_main(id_) or _read_differently(config, id_, "features", but_not="oms")]
 
 
 def _is_loss_of_gsa(config: Config, attack: str) -> bool:

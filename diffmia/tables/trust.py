@@ -50,7 +50,7 @@ def excess(metrics: pd.DataFrame, config: Config) -> pd.DataFrame:
     rows = over_seeds(metrics[metrics["metric"].isin(_METRICS) & metrics["variant"].isin(["base", "oms"])])
     rows = rows[rows["target"].isin(config.run.targets) & rows["value"].notna()]
     specs = {id_: config.attacks[attack_of(id_, config.attacks)] for id_ in rows["attack"].unique()}
-    shown = [id_ for id_, spec in specs.items() if spec.reading_of is None]
+    shown = [id_ for id_ in specs if config.is_main(attack_of(id_, config.attacks))]
     rows = rows[rows["attack"].isin(shown)]
     table = rows[rows["metric"] == "auc"].drop(columns="metric")
     tprs = rows[rows["metric"] == "tpr_at_1_fpr"].rename(columns={"value": "tpr"})

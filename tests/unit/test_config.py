@@ -13,7 +13,7 @@ import yaml
 from diffmia.config.config import SCHEMA_PATH, json_schema, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
-from diffmia.figures.shown import compared_targets
+from diffmia.figures.shown import compared_targets, shown_attacks
 from diffmia.passes.residuals import count_evaluations
 from diffmia.planning import jobs
 from diffmia.planning.jobs import learned_from, questions_of
@@ -621,6 +621,43 @@ class TestAttacksForSomeTargets:
         assert "select one of naive, secmi" in said
 
 
+class TestMain:
+    """Main tables and figures show another reading of an attack only where the run has not that attack."""
+
+    def test_a_reading_stands_in_the_place_of_its_attack(self):
+        raw = changed("run.attacks", ["naive", "naive_t200", "secmi_t90"])
+        assert [load_config(raw).is_main(attack) for attack in raw["run"]["attacks"]] == [True, False, True]
+        raw["run"]["attacks"] = ["naive_t200", "pia"]
+        raw["run"]["targets"] = ["ddpm_cifar10"]
+        config = load_config(raw)
+        assert config.is_main("naive_t200")
+        assert list(shown_attacks(config, "ddpm_cifar10")) == ["naive_t200", "pia"]
+        assert questions_of(config, "residuals", "ddpm_cifar10") == questions_of(
+            load_config(changed("run.targets", ["ddpm_cifar10"])), "residuals", "ddpm_cifar10"
+        )
+
+    def test_so_does_a_reading_of_a_reading(self):
+        raw = changed("run.attacks", ["naive", "naive_t500_none"])
+        raw["run"]["targets"] = ["sd15_laion_coco"]
+        assert not load_config(raw).is_main("naive_t500_none")
+        raw["run"]["attacks"] = ["pia", "naive_t500_none"]
+        assert load_config(raw).is_main("naive_t500_none")
+
+    def test_readings_of_each_other_end(self):
+        raw = changed("attacks.naive.reading_of", "naive_t200")
+        raw["run"]["attacks"] = ["secmi", "naive_none"]
+        raw["run"]["targets"] = ["ldm_digits"]
+        assert load_config(raw).is_main("naive_none")
+
+    def test_the_pia_papers_preset_shows_its_naive_attack(self):
+        preset = yaml.safe_load((Path(__file__).parents[2] / "profiles/pia_paper/overrides.yaml").read_text())
+        config = load_config(changed("run", preset["run"]))
+        papers = ["naive_t200", "secmi", "pia", "pian"]
+        for target in config.run.targets:
+            assert config.surrogates[target] == papers
+            assert list(shown_attacks(config, target))[:4] == papers
+
+
 class TestSurrogates:
     """Another seed's target chooses thresholds if it is another model, trained on other members."""
 
@@ -631,6 +668,9 @@ class TestSurrogates:
         found = load_config(raw).surrogates
         assert list(found) == ["ddpm_digits", "uvit_digits"]
         assert found["uvit_digits"] == ["naive", "secmi", "pia", "pian", "quantile"]
+        raw["run"]["attacks"].remove("secmi")
+        readings = ["secmi_t90", "secmi_oms_x0hat", "secmi_oms_xt"]
+        assert load_config(raw).surrogates["ddpm_digits"][:6] == ["naive", "pia", "pian", *readings]
 
     def test_a_fixed_split_has_none(self):
         raw = changed("run.seeds", [0, 1])
