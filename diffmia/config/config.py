@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 import functools
-import itertools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,23 +14,22 @@ import diffmia.attacks
 import diffmia.captions
 import diffmia.datasets
 import diffmia.models
-from diffmia.attacks.base import AttackSpec, TableAttack, beyond_the_last
+from diffmia.attacks.base import AttackSpec, TableAttack
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.blind.spec import DuplicatesSpec
 from diffmia.captions.base import CaptionerSpec
-from diffmia.captions.texts import CAPTION, NONE
+from diffmia.captions.texts import CAPTION
+from diffmia.config.checks import check_definitions, check_run, check_studies
 from diffmia.config.errors import explain
 from diffmia.config.files import read_yaml
 from diffmia.config.relatives import checkpoint_ids, null_ids, with_relatives
 from diffmia.datasets.base import DatasetSpec
-from diffmia.datasets.joined import check_parts
 from diffmia.errors import DiffmiaError
-from diffmia.evaluation.rows import ROC
 from diffmia.evaluation.spec import EvaluationSpec
 from diffmia.figures import FIGURES
-from diffmia.models.base import ImportedTarget, TargetSpec, TrainedTarget
+from diffmia.files.layout import RESIDUAL_SCORES
+from diffmia.models.base import TargetSpec, TrainedTarget
 from diffmia.search.iterations import PICARD
-from diffmia.search.studies import StudiesSpec
 from diffmia.spec import Spec, union_of
 from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, GroupsSplit, RandomSplit
 from diffmia.tables import TABLES
@@ -48,8 +44,6 @@ AnyTarget = union_of(diffmia.models, TargetSpec, "family")
 AnyCaptioner = union_of(diffmia.captions, CaptionerSpec, "family")
 AnyAttack = union_of(diffmia.attacks, AttackSpec, "family")
 
-PUBLISHED = Path(__file__).parents[1] / "published"
-ALL_RESIDUAL_ATTACKS = "residuals"  # file of the scores of all attacks that only read the residual table
 CONFIG_FILE = Path("config.yaml")
 SCHEMA_PATH = Path(__file__).with_name("schema.json")
 
@@ -202,6 +196,15 @@ class Config(Spec):
         """Those of them that do nothing but read: like residuals, their scores do not depend on the selection."""
         return {a: of for a, of in self.residual_attacks(target).items() if isinstance(of[0], TableAttack)}
 
+    def studied_attacks(self, target: str) -> dict[str, ResidualAttack]:
+        """Attacks that figures of the timestep and of convergence show, by id: defined, and no other reading of one.
+
+        Of those that go on by another iteration than Picard's there is no more than the second iterate to show.
+        """
+        specs = {id_: self.attack(id_, target) for id_ in self.done_on(target, self.attacks_of(ResidualAttack))}
+        shown = {id_: spec for id_, spec in specs.items() if spec.reading_of is None and spec.iteration == PICARD}
+        return {id_: spec for id_, spec in shown.items() if self.refusal(id_, target) is None}
+
     def run_attacks(self, target: str) -> dict[str, tuple[AttackSpec, int | None]]:
         """The run's attacks on `target` by id, with their timesteps."""
         return {a: (self.attack(a, target), self.timestep(a, target)) for a in self._attacks_done.get(target, ())}
@@ -234,7 +237,7 @@ class Config(Spec):
 
     def score_file(self, target: str, seed: int, attack: str) -> str:
         """Where scores of an attack are: in one file for all that only read residuals, else in one of its own."""
-        name = ALL_RESIDUAL_ATTACKS if isinstance(self.attacks[attack], TableAttack) else attack
+        name = RESIDUAL_SCORES if isinstance(self.attacks[attack], TableAttack) else attack
         return f"results/scores/{target}/seed{seed}/{name}.parquet"
 
     def lack(self, target: str, attack: str) -> str | None:
@@ -282,16 +285,6 @@ class Config(Spec):
         return self.splits[self.targets[target].split]
 
 
-def studied_attacks(config: Config, target: str) -> dict[str, ResidualAttack]:
-    """Attacks that figures of the timestep and of convergence show, by id: defined, and no other reading of one.
-
-    Of those that go on by another iteration than Picard's there is no more than the second iterate to show.
-    """
-    specs = {id_: config.attack(id_, target) for id_ in config.done_on(target, config.attacks_of(ResidualAttack))}
-    shown = {id_: spec for id_, spec in specs.items() if spec.reading_of is None and spec.iteration == PICARD}
-    return {id_: spec for id_, spec in shown.items() if config.refusal(id_, target) is None}
-
-
 def load_config(raw: dict[str, Any]) -> Config:
     """Validate the merged configuration.
 
@@ -304,10 +297,10 @@ def load_config(raw: dict[str, Any]) -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise DiffmiaError(explain(error, Config)) from error
-    _check_definitions(config)
-    _check_studies(config)
+    check_definitions(config)
+    check_studies(config)
     config = config.model_copy(update={"targets": with_relatives(config.targets)})
-    _check_run(config)
+    check_run(config)
     return config
 
 
@@ -336,119 +329,3 @@ def json_schema() -> str:
         if "patternProperties" in section:  # definitions by id: no other keys
             section["additionalProperties"] = False
     return json.dumps(schema, indent=2) + "\n"
-
-
-def published_targets() -> dict[str, list[str]]:
-    """Names of the targets in each paper's published results, by paper id."""
-    with PUBLISHED.joinpath("results.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["target"] != "average"]
-    return {paper: sorted({r["target"] for r in rows if r["paper"] == paper}) for paper in {r["paper"] for r in rows}}
-
-
-def _check_definitions(config: Config) -> None:
-    published = published_targets()
-    for id_, dataset in config.datasets.items():
-        for part in dataset.made_of():
-            _known(f"datasets.{id_}.parts", part, config.datasets)
-    check_parts(config.datasets)
-    for id_ in (NONE, CAPTION):
-        if id_ in config.captioners:
-            raise DiffmiaError(f"config: captioners.{id_} is the name of a condition that needs none; choose another")
-    conditions = (NONE, CAPTION, *config.captioners)
-    for id_, split in config.splits.items():
-        _known(f"splits.{id_}.dataset", split.dataset, config.datasets)
-        parts = config.datasets[split.dataset].made_of()
-        for key in ("member_groups", "non_member_groups") if isinstance(split, GroupsSplit) and parts else ():
-            for group in getattr(split, key):
-                _known(f"splits.{id_}.{key}", group, parts)
-    for id_, target in config.targets.items():
-        _known(f"targets.{id_}.split", target.split, config.splits)
-        if target.condition is not None:
-            _known(f"targets.{id_}.condition", target.condition, conditions)
-        if target.null_targets and config.splits[target.split].auxiliary_size() == 0:
-            raise DiffmiaError(
-                f"config: targets.{id_}.null_targets is {target.null_targets}, and null targets are trained on "
-                f"auxiliary samples, of which split '{target.split}' has none (auxiliary)"
-            )
-        for key, attacks in (("timesteps", target.timesteps), ("attacks", target.attacks or ())):
-            for attack in attacks:
-                _known(f"targets.{id_}.{key}", attack, config.attacks)
-        for paper, name in target.published_as.items():
-            where = f"targets.{id_}.published_as"
-            _known(where, paper, published)
-            _known(f"{where}.{paper}", name, published[paper])
-    for id_, attack in config.attacks.items():
-        if attack.condition is not None:
-            _known(f"attacks.{id_}.condition", attack.condition, conditions)
-        if attack.reading_of is not None:
-            _known(f"attacks.{id_}.reading_of", attack.reading_of, config.attacks)
-        if id_ == ALL_RESIDUAL_ATTACKS:
-            raise DiffmiaError(f"config: attacks.{id_} is the name of the file with several attacks; choose another")
-        if (of := id_.removesuffix(ROC)) != id_ and of in config.attacks:
-            raise DiffmiaError(f"config: attacks.{id_} is the name of a reading of attack '{of}'; choose another")
-
-
-def _check_run(config: Config) -> None:
-    for target in config.run.targets:
-        _known("run.targets", target, config.targets)
-    for attack in config.run.attacks:
-        _known("run.attacks", attack, config.attacks)
-        # of the run's attacks only: who replaces the targets need not take out the attacks that were for them
-        for target in config.attacks[attack].targets or ():
-            _known(f"attacks.{attack}.targets", target, config.targets)
-    for id_ in config.asked_targets:
-        drawn = not isinstance(config.split_of(id_), FileSplit)
-        if isinstance(config.targets[id_], ImportedTarget) and drawn and len(config.run.seeds) > 1:
-            raise DiffmiaError(
-                f"config: target '{id_}' was trained once, on one split, and each of the run's seeds draws another; "
-                "give its split by method: file, or run one seed"
-            )
-        if not config.done_on(id_, config.run.attacks):
-            raise DiffmiaError(
-                f"config: none of the run's attacks is done on target '{id_}' (targets.{id_}.attacks and the attacks' "
-                f"own targets say which are); take '{id_}' out of run.targets, or select one of "
-                f"{', '.join(config.done_on(id_, config.attacks))}"
-            )
-        known = config.datasets[config.split_of(id_).dataset].known_in(config.datasets)
-        if config.targets[id_].condition == CAPTION and "captions" not in known:
-            raise DiffmiaError(
-                f"config: target '{id_}' is told captions, and dataset '{config.split_of(id_).dataset}' has none; set "
-                f"targets.{id_}.condition to none or to a captioner's id"
-            )
-    for target, attack in config.pairs:
-        if reason := config.refusal(attack, target):
-            raise DiffmiaError(f"config: attack '{attack}' cannot be run on target '{target}': {reason}")
-    if not config.pairs:
-        target, attack = next(iter(config.left_out))
-        raise DiffmiaError(
-            f"config: nothing is left to run: attack '{attack}' {config.left_out[target, attack]} on target '{target}'"
-        )
-
-
-def _check_studies(config: Config) -> None:
-    for id_, target in config.targets.items():
-        studies = target.studies or StudiesSpec()
-        where = f"config: targets.{id_}.studies"
-        for quantity, variants in studies.variants.items():
-            for variant in variants.values():
-                _known(f"targets.{id_}.studies.variants.{quantity}", variant, config.targets)
-            if list(variants.values()).count(id_) != 1:
-                raise DiffmiaError(f"{where}.variants.{quantity} must have '{id_}' itself at one value")
-        for t, (attack, spec) in itertools.product(studies.timesteps, studied_attacks(config, id_).items()):
-            if reason := spec.refuses(target, t, None):
-                raise DiffmiaError(f"{where}.timesteps has {t}, where attack '{attack}' cannot be asked: {reason}")
-        for t in studies.jacobian_timesteps if studies.jacobian_samples else ():
-            if reason := beyond_the_last(target, t):
-                raise DiffmiaError(f"{where}.jacobian_timesteps has {t}: {reason}")
-
-
-def _known(where: str, id_: str, known: Iterable[str]) -> None:
-    known = list(known)
-    if id_ not in known:
-        near = difflib.get_close_matches(id_, known, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else "."
-        written = [name for name in known if "__" not in name]
-        made = " and the targets that are made from them (__null, __epoch<N>)" * (len(written) < len(known))
-        raise DiffmiaError(
-            f"config: {where} names '{id_}', which is not defined{hint} Defined: {', '.join(written)}{made}"
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from diffmia.config.config import Config, studied_attacks
+from diffmia.config.config import Config
 from diffmia.figures import FIGURES
 from diffmia.figures.attacks import ShownAttack, StudiedAttack
 from diffmia.figures.columns import COLUMNS, base_and_oms
@@ -50,7 +50,7 @@ def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:
 
 def shown_searches(config: Config, figure: str, target: str) -> dict[str, StudiedAttack]:
     """The run's attacks on `target` whose noise searches `figure` shows, by id, with the columns it reads."""
-    specs, studies = studied_attacks(config, target), config.targets[target].studies
+    specs, studies = config.studied_attacks(target), config.targets[target].studies
     compared = compared_targets(config, figure, target)
     shown = {}
     for id_ in [attack for of, attack in config.pairs if of == target and attack in specs]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 PREPARED = Path("results/datasets")
+RESIDUAL_SCORES = "residuals"  # name of the file with the scores of all attacks that only read the residual table
 
 
 def prepared_files(dataset: str) -> tuple[Path, Path, Path]:

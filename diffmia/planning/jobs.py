@@ -13,7 +13,8 @@ from collections.abc import Container, Iterable
 from typing import Any, Literal
 
 from diffmia.attacks.base import Answers, AttackSpec
-from diffmia.config.config import PUBLISHED, Config, studied_attacks
+from diffmia.config.checks import PUBLISHED
+from diffmia.config.config import Config
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, mixed_groups, shown_attacks, shown_searches
 from diffmia.models.base import EXACT, TargetSpec
@@ -177,7 +178,7 @@ def study_questions(config: Config, target: str) -> list[Question]:
     studies = config.targets[target].studies
     if studies is None:
         return []
-    attacks = studied_attacks(config, target)
+    attacks = config.studied_attacks(target)
     return studies.questions(attacks, {id_: config.timestep(id_, target) for id_ in attacks})
 
 

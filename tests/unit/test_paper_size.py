@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from diffmia.config.config import published_targets
+from diffmia.config.checks import published_targets
 from diffmia.models.ddpm_unet import DDPMUNet
 from diffmia.models.uvit import TrainedUViT
 
