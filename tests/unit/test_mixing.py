@@ -205,7 +205,7 @@ def config_of(non_member_groups):
         "members": 256,
         "auxiliary": 512,
     }
-    raw["run"] |= {"targets": ["ddpm_digits"], "attacks": ["pia", "secmi_t90", "blind_statistics"]}
+    raw["run"] |= {"targets": ["ddpm_digits"], "attacks": ["pia", "secmi", "secmi_t90", "blind_statistics"]}
     return load_config(raw)
 
 
@@ -220,7 +220,7 @@ def test_it_is_drawn_of_targets_whose_non_members_are_of_several_groups(tmp_path
 def test_its_job_has_the_attacks_and_the_groups_in_their_order():
     job = json.loads(jobs.figure_job(config_of(["like them", "brighter"]), "mixing", "ddpm_digits"))
     assert job["non_member_groups"] == ["like them", "brighter"]
-    assert [attack for attack, _ in job["attacks"]] == ["pia", "blind_statistics"]
+    assert [attack for attack, _ in job["attacks"]] == ["pia", "secmi", "blind_statistics"]
     assert job["evaluation_seeds"]
     assert job["evaluation"]
     assert "non_member_groups" not in json.loads(jobs.figure_job(config_of(["brighter"]), "roc", "ddpm_digits"))
