@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +56,18 @@ def model_on(device: torch.device, target: str = "ddpm_cifar10_mini") -> torch.n
     return CONFIG.targets[target].build(SHAPE).eval().requires_grad_(False).to(device)
 
 
+@contextmanager
+def more_memory(mebibytes: int) -> Iterator[None]:
+    """Within the block there are so many on the card beside what is held."""
+    torch.cuda.empty_cache()
+    whole = torch.cuda.get_device_properties(CUDA).total_memory
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + mebibytes * 2**20) / whole)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
 def answers(model: torch.nn.Module, device: torch.device, batch_size: int, ids: np.ndarray) -> pd.DataFrame:
     of_pass = ModelPass(model, QUESTIONS, residuals.answer, 3, batch_size, device)
     return pd.DataFrame(of_pass.block(Pixels(IMAGES), ids, QUESTIONS))
@@ -83,14 +97,9 @@ def test_scores_do_not_depend_on_the_batch():
 def test_a_batch_that_does_not_fit_is_halved_until_it_does(caplog):
     ids = np.arange(256)
     small = answers(model_on(CUDA), CUDA, 16, ids)
-    torch.cuda.empty_cache()
-    whole = torch.cuda.get_device_properties(CUDA).total_memory
-    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 150 * 2**20) / whole)
-    try:
+    with more_memory(150):
         of_pass = ModelPass(model_on(CUDA), QUESTIONS, residuals.answer, 3, 256, CUDA)
         halved = pd.DataFrame(of_pass.block(Pixels(IMAGES), ids, QUESTIONS))
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
     assert 0 < of_pass.batch_size < 256
     assert "out of device memory; going on with batches of 128" in caplog.text
     assert of_pass.denoiser.queries == len(ids) * residuals.count_evaluations(QUESTIONS)
@@ -140,6 +149,14 @@ def test_training_is_that_of_the_cpu(tmp_path):
     here = losses(CPU, tmp_path)
     np.testing.assert_allclose(losses(CUDA, tmp_path), here, rtol=2e-3)
     np.testing.assert_allclose(losses(CUDA, tmp_path, compile=True, precision="bfloat16"), here, rtol=5e-2)
+
+
+def test_a_training_step_that_does_not_fit_is_made_in_parts(tmp_path, caplog):
+    whole = losses(CUDA, tmp_path)
+    with more_memory(150):
+        parts = losses(CUDA, tmp_path, seconds_between_saves=0)
+    assert "out of device memory; going on with the gradients of 32 samples at a time" in caplog.text
+    np.testing.assert_allclose(parts, whole, rtol=2e-3)
 
 
 def test_a_training_goes_on_where_it_stopped(tmp_path):
