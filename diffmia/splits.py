@@ -310,6 +310,7 @@ def build_split(spec: SplitSpec, seed: int, samples: Path, dataset_manifest: Pat
         "split_hash": hashlib.sha256(content.encode()).hexdigest(),
         "counts": {role: len(ids) for role, ids in roles.items()},
         "class_counts": {role: labels[ids].value_counts().sort_index().to_dict() for role, ids in roles.items()},
+        **({"files": files} if (files := spec.inputs()) else {}),
         **roles,
     }
     with atomic_path(out) as scratch:

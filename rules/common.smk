@@ -59,13 +59,15 @@ def scaled(amount):
     return get
 
 
-def own(paths, product):
-    """Files of a user's own that a job makes `product` of; without those that are not there, as long as it is not made.
+def own(paths, record):
+    """Files of a user's own that a job reads; without those that are not there and that its `record` does not name.
 
     So the job is planned, and says what it lacks, while others go on. With a file that is not there Snakemake plans
-    nothing that needs it, and takes tables that an earlier config left for current.
+    nothing that needs it, and takes what an earlier config left for current. What was made of a file, by the record, is
+    current without it.
     """
-    return paths if Path(product).exists() else [path for path in paths if Path(path).exists()]
+    made_of = Path(record).read_text() if Path(record).exists() else ""
+    return [path for path in paths if Path(path).exists() or re.search(f'"{re.escape(path)}["/]', made_of)]
 
 
 def dataset_inputs(wildcards):
@@ -90,8 +92,8 @@ def captioner_inputs(wildcards):
 
 
 def blind_inputs(wildcards):
-    scores = f"results/scores/{wildcards.target}/seed{wildcards.seed}/{wildcards.attack}.parquet"
-    return own(CONFIG.attacks[wildcards.attack].inputs(), scores)
+    record = f"results/scores/{wildcards.target}/seed{wildcards.seed}/{wildcards.attack}.meta.json"
+    return own(CONFIG.attacks[wildcards.attack].inputs(), record)
 
 
 def one_of(ids):

@@ -16,7 +16,7 @@ from filelock import FileLock
 from requests.exceptions import ChunkedEncodingError, SSLError
 
 from diffmia.errors import DiffmiaError
-from diffmia.running.transfers import BytesProgress
+from diffmia.running.progress import BytesProgress
 
 log = logging.getLogger(__name__)
 
@@ -106,10 +106,15 @@ def _fetched(url: str, part: Path, checksum: str, size: int | None) -> bool:
 
 def _transfer(url: str, part: Path, size: int | None) -> None:
     """Append to `part` what it lacks of the file at `url`; an address that fails may be well again after a while."""
-    for wait in (*WAITS, None):
+    waits = iter(WAITS)
+    while True:
+        start = _size(part)
         try:
             return _append(url, part, size)
         except requests.RequestException as error:
+            if _size(part) > start:  # it does send the file, in pieces
+                waits = iter(WAITS)
+            wait = next(waits, None)
             if wait is None or not _passes(error):
                 raise
             log.info("%s: %s; trying again in %g s", url, _reason(error), wait)

@@ -43,7 +43,7 @@ class FigureData:
     seeds : sequence of int
         Run seeds.
     attacks : dict
-        By id, in the order of the run, without those that are another reading of one.
+        By id, in the order of the run, those that `Config.is_main` says figures show.
     scores : dict
         Score files by (attack, seed).
     label_names : Series

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
-from diffmia.running.transfers import MIB, BytesProgress
+from diffmia.running.progress import MIB, BytesProgress
 
 log = logging.getLogger(__name__)
 

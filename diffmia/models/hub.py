@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
 from diffmia.errors import DiffmiaError
 from diffmia.files.receipts import SourceFile
 from diffmia.models.published import published_models
-from diffmia.running.transfers import bar_of
+from diffmia.running.progress import MIB, BytesProgress
 
+log = logging.getLogger(__name__)
+
+LARGE = 16 * MIB  # bytes of a file, below which nothing is said of its transfer: there are many
 Repository = Annotated[str, StringConstraints(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 
@@ -142,7 +146,7 @@ def _download(repo: str, revision: str, name: str) -> Path | None:
     if _cached(repo, revision, name) is False:  # which the client would ask for again
         return None
     try:
-        return Path(hf_hub_download(repo, name, revision=revision, tqdm_class=bar_of(f"{name} of {repo}")))
+        return Path(hf_hub_download(repo, name, revision=revision, tqdm_class=_bar_of(f"{name} of {repo}")))
     except errors.LocalEntryNotFoundError:  # no network; a kind of the next, which says that the hub has none
         raise
     except errors.EntryNotFoundError:
@@ -192,3 +196,28 @@ def _lacking(repo: str, revision: str, files: HubFiles) -> str:
 
 def _first_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _bar_of(what: str) -> type:
+    """What the client of the Hugging Face hub makes in place of its progress bar, which without a terminal is none."""
+
+    class Bar:
+        def __init__(self, *_: Any, total: int | None = None, initial: int = 0, **__: Any):
+            self.done = initial
+            self.progress = BytesProgress(log, what, total, initial) if total and total >= LARGE else None
+
+        def update(self, count: int = 1) -> None:
+            self.done += count
+            if self.progress:
+                self.progress.update(self.done)
+
+        def ignore(self, *_: Any, **__: Any) -> None:
+            pass
+
+        # the first tells the client not to make a second bar for what comes over the network, which may be less
+        update_transfer = set_postfix_str = set_transfer_postfix_str = close = __exit__ = ignore
+
+        def __enter__(self) -> Bar:
+            return self
+
+    return Bar

@@ -31,7 +31,7 @@ class LatentTarget(TargetSpec):
         "captioner's id, for the caption that a captioner gives it",
     )
     encoding_batch_size: PositiveInt = Field(
-        8, description="Images, or texts, per call of its encoders; changes no number"
+        8, description="Images, or texts, per call of its encoders; changes numbers by their rounding at most"
     )
 
     gradient_checkpointing: bool = Field(

@@ -135,8 +135,9 @@ def import_job(config: Config, target: str) -> str:
 
 
 def latents_job(config: Config, target: str) -> str:
-    """Latents of a dataset's images, by the autoencoder of a target."""
-    return _job("encode_latents", ["diffmia.encoding.latents"], target=target)
+    """Latents of a dataset's images, by the autoencoder of a target; its shards are cut by whole batches."""
+    batch_size = config.targets[target].encoding_batch_size
+    return _job("encode_latents", ["diffmia.encoding.latents"], target=target, batch_size=batch_size)
 
 
 def embedding_job(config: Config, target: str, condition: str) -> str:

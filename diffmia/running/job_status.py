@@ -105,19 +105,20 @@ def read_statuses() -> list[JobStatus]:
 
 
 def _read(path: Path) -> JobStatus | None:
-    """A status, None if another version of this program wrote it."""
+    """A status, None if it cannot be read."""
     try:
         status = JobStatus.model_validate(json.loads(path.read_text()))
-    except (FileNotFoundError, json.JSONDecodeError, ValidationError):
+        silent = time.time() - path.stat().st_mtime
+    except (OSError, json.JSONDecodeError, ValidationError):  # somebody removes logs, or another version wrote it
         return None
-    if status.state == "running" and not _lives(status, path):
+    if status.state == "running" and not _lives(status, silent):
         status.state, status.ended = "killed", _last_written(status)
     return status
 
 
-def _lives(status: JobStatus, path: Path) -> bool:
+def _lives(status: JobStatus, silent: float) -> bool:
     if status.host != socket.gethostname():
-        return time.time() - path.stat().st_mtime < SECONDS_OF_SILENCE
+        return silent < SECONDS_OF_SILENCE
     try:
         process = psutil.Process(status.pid)
         return abs(process.create_time() - status.born) < 1 and process.status() != psutil.STATUS_ZOMBIE

@@ -6,6 +6,7 @@ import logging
 import time
 
 SECONDS_BETWEEN_LINES = 5.0
+MIB = 2**20
 
 
 class Progress:
@@ -32,3 +33,15 @@ class Progress:
         left = (now - start) / max(1, done - before) * (self.total - done)
         percent = 100 * done // self.total
         self.log.info("%s %d/%d (%d %%)%s  ETA %.0f s", self.what, done, self.total, percent, detail, left)
+
+
+class BytesProgress(Progress):
+    """Progress of so many bytes, said in MiB."""
+
+    def __init__(self, log: logging.Logger, what: str, total: int, done: int = 0):
+        super().__init__(log, f"MiB of {what}", max(1, -(-total // MIB)), done // MIB)
+        self.bytes = total
+
+    def update(self, done: int, detail: str = "") -> None:
+        """See `Progress.update`; a MiB that has begun counts as done at the end alone."""
+        super().update(self.total if done >= self.bytes else done // MIB, detail)

@@ -102,7 +102,8 @@ def job_context(snakemake: Any) -> Iterator[Job]:
                 snakemake.threads,
                 status,
             )
-    except DiffmiaError as error:
+    except (DiffmiaError, _Interruption) as caught:
+        error = caught.failure if isinstance(caught, _Interruption) else caught
         log.error("%s", error)
         status.end(error.kind if isinstance(error, Failure) else "failed", str(error))
         raise SystemExit(1) from None
@@ -125,21 +126,29 @@ def _place(device: torch.device) -> str:
     return f"{device_name(device)} (GPU-{torch.cuda.get_device_properties(device).uuid})"
 
 
+class _Interruption(BaseException):
+    """A failure from outside, at any moment; like Ctrl-C, nobody on the way takes it for an error of theirs."""
+
+    def __init__(self, failure: Failure):
+        super().__init__(failure)
+        self.failure = failure
+
+
 @contextmanager
 def _told_to_end() -> Iterator[None]:
-    """End the block with an error where the job is told to end, as a scheduler does some seconds before it kills it."""
+    """End the block where the job is told to end, as a scheduler does some seconds before it kills it."""
 
     def stop(*_: Any) -> None:
-        raise Stopped(
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what follows tidies up and says what happened
+        failure = Stopped(
             "the job was told to end (SIGTERM) before it was done, by a scheduler at its time limit (`runtime`) or "
             "by somebody; what it has finished is kept, and it goes on from there when it is run again"
         )
+        raise _Interruption(failure)
 
     before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    yield
+    signal.signal(signal.SIGTERM, before)  # after an error the process ends, and first says so undisturbed
 
 
 @contextmanager
@@ -150,7 +159,8 @@ def _at_most(minutes: float | None) -> Iterator[None]:
         return
 
     def give_up(*_: Any) -> None:
-        raise TimedOut(f"not done after {minutes:g} minutes; raise minutes_per_job in the config, or set it to null")
+        failure = f"not done after {minutes:g} minutes; raise minutes_per_job in the config, or set it to null"
+        raise _Interruption(TimedOut(failure))
 
     signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, 60 * minutes)

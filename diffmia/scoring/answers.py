@@ -39,7 +39,7 @@ class Answers:
     """
 
     def __init__(self, path: Path, columns: Sequence[str]):
-        self._file = pq.ParquetFile(path)
+        self.path, self._file = path, pq.ParquetFile(path)
         if missing := [name for name in columns if name not in self._file.schema_arrow.names]:
             raise DiffmiaError(f"{path} has no column {missing[0]}; ask the target again")
         self.keys = self._file.read(columns=KEYS).to_pandas()
@@ -47,8 +47,16 @@ class Answers:
         self._starts = np.cumsum([0, *(self._file.metadata.row_group(group).num_rows for group in groups)])
 
     def parts(self, ids: np.ndarray, columns: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Where in `ids` the samples of a row group are, (m,), and their answers (m,) or (m, d), by column."""
+        """Where in `ids` the samples of a row group are, (m,), and their answers (m,) or (m, d), by column.
+
+        Raises
+        ------
+        DiffmiaError
+            If the pass did not ask about one of the samples.
+        """
         rows = pd.Index(self.keys["sample_id"]).get_indexer(ids)
+        if (rows < 0).any():
+            raise DiffmiaError(f"{self.path} has no answers about sample {ids[rows < 0][0]}; ask the target again")
         for group, (start, end) in enumerate(pairwise(self._starts)):
             here = np.flatnonzero((start <= rows) & (rows < end))
             if len(here):

@@ -104,7 +104,7 @@ def _of_kind(config: Config, kind: str) -> list[str]:
 
 
 def _untaught(config: Config) -> list[str]:
-    """The run's attacks that see no more than noise predictions, learn from nothing, and are no other reading of one.
+    """The run's attacks, but other readings of one, that see no more than noise predictions and learn from nothing.
 
     The paper's main tables have these; beside them, attacks that are told more would be compared with them unfairly.
     """

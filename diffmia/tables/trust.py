@@ -22,7 +22,7 @@ _METRICS = ("auc", "tpr_at_1_fpr")
 
 
 def fill(inputs: TableInputs) -> Table:
-    """Two rows (base, +OMS) for each target and attack that is no other reading of one; blind baselines come first."""
+    """Two rows (base, +OMS) for each target and attack that main tables show; blind baselines come first."""
     config = inputs.config
     data = with_threat_model(excess(inputs.metrics, config), config)
     if data.empty:

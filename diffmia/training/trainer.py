@@ -59,11 +59,11 @@ class Trainer:
         self.compiled = Compiled(denoiser) if spec.compile else denoiser  # the same weights
         self.parameters = [p for p in denoiser.parameters() if p.requires_grad]
         optimizer = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[spec.optimizer]
-        at_once = device.type == "cuda"  # a few kernels over all tensors; on a CPU other bits and nothing gained
-        settings = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay, "fused": at_once or None}
+        fused = device.type == "cuda"  # a few kernels over all tensors; on a CPU other bits and nothing gained
+        settings = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay, "fused": fused or None}
         self.optimizer = optimizer(self.parameters, **settings)
-        self.ema = EMAModel(self.parameters, decay=spec.ema_decay, foreach=at_once)
-        self.at_once = spec.batch_size  # samples whose gradients are made at a time, as many as the memory holds
+        self.ema = EMAModel(self.parameters, decay=spec.ema_decay, foreach=fused)
+        self.part_size = spec.batch_size  # samples whose gradients are made at a time, as many as the memory holds
         self.epoch = self.step = 0
         self.losses: list[dict[str, float]] = []
 
@@ -144,9 +144,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.learning_rate * min(1.0, self.step / max(1, self.spec.warmup_steps))
         while (loss := self._gradients_or_none(noised)) is None:  # only here, outside its `except`, is the memory free
-            self.at_once //= 2
+            self.part_size //= 2
+            self.compiled = self.denoiser  # a CUDA graph that is replayed overwrites the gradients of the part before
             torch.cuda.empty_cache()
-            log.warning("out of device memory; going on with the gradients of %d samples at a time", self.at_once)
+            log.warning("out of device memory; going on with gradients of %d samples at a time, eager", self.part_size)
         if self.spec.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.gradient_clip)
         self.optimizer.step()
@@ -160,25 +161,29 @@ class Trainer:
         a GPU for what dropout draws.
         """
         self.optimizer.zero_grad(set_to_none=True)
-        total = len(noised[0])
         losses = []
         try:
-            for start in range(0, total, self.at_once):
-                part = tuple(None if one is None else one[start : start + self.at_once] for one in noised)
-                share = len(part[0]) / total
-                # kernels are compiled for whole parts; a rest is not worth others
-                denoiser = self.compiled if len(part[0]) == self.at_once else self.denoiser
+            for part, share in self._parts(noised):
+                # kernels are compiled for whole batches; a rest is not worth others
+                denoiser = self.compiled if len(part[0]) == self.spec.batch_size else self.denoiser
                 loss = share * self._loss(denoiser, part)
                 loss.backward()
                 losses.append(loss.detach())
         except torch.OutOfMemoryError as error:
-            if self.at_once == 1:
+            if self.part_size == 1:
                 raise OutOfMemory(
                     f"the gradients of one sample do not fit in the memory of {self.device}: {error}. Train on a card "
                     "with more memory"
                 ) from error
             return None
         return torch.stack(losses).sum()
+
+    def _parts(self, noised: Noised) -> Iterator[tuple[Noised, float]]:
+        """A batch as parts that the device's memory holds, each with its share of the batch."""
+        total = len(noised[0])
+        for start in range(0, total, self.part_size):
+            part = tuple(None if one is None else one[start : start + self.part_size] for one in noised)
+            yield part, len(part[0]) / total
 
     def _held_out(self) -> dict[str, float]:
         """Loss of the EMA model on equally many members and auxiliary samples, at some epochs; the gap is memorised."""
@@ -197,7 +202,8 @@ class Trainer:
         """Mean loss on the first `n` samples."""
         size = self.spec.batch_size
         batches = [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
-        losses = [self._loss(self.denoiser, self._noised(*samples.batch(rows), generator)).item() for rows in batches]
+        noised = [self._noised(*samples.batch(rows), generator) for rows in batches]
+        losses = [sum(share * self._loss(self.denoiser, one).item() for one, share in self._parts(of)) for of in noised]
         return float(np.average(losses, weights=[len(rows) for rows in batches]))
 
     def _generator(self, epoch: int) -> torch.Generator:

@@ -155,7 +155,7 @@ def test_a_training_step_that_does_not_fit_is_made_in_parts(tmp_path, caplog):
     whole = losses(CUDA, tmp_path)
     with more_memory(150):
         parts = losses(CUDA, tmp_path, seconds_between_saves=0)
-    assert "out of device memory; going on with the gradients of 32 samples at a time" in caplog.text
+    assert "out of device memory; going on with gradients of 32 samples at a time" in caplog.text
     np.testing.assert_allclose(parts, whole, rtol=2e-3)
 
 

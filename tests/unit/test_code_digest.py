@@ -19,7 +19,7 @@ TRAINING_CODE = (
     *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "7af3e3300f7d5f29")
+TRAINING_PINNED = (1, "cf2790260fbbeaab")
 
 PACKAGE = {
     "__init__": "",

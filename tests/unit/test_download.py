@@ -163,13 +163,20 @@ def test_the_log_says_how_far_a_download_is(server, tmp_path, monkeypatch, said)
     assert done.count(4) == 1  # at the end alone
 
 
-def test_a_transfer_that_is_always_cut_keeps_its_part_for_the_next_run(server, tmp_path):
+def test_a_transfer_that_is_cut_as_often_as_it_gets_on_is_not_given_up(server, tmp_path, waited):
     server.cuts = [CHUNK] * ATTEMPTS
+    download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
+    assert (tmp_path / "data.bin").read_bytes() == CONTENT
+    assert waited == [WAITS[0]] * ATTEMPTS
+
+
+def test_a_transfer_that_is_always_cut_keeps_its_part_for_the_next_run(server, tmp_path):
+    server.cuts = [CHUNK, *[1] * len(WAITS)]  # of a chunk that is cut nothing is kept
     with pytest.raises(DiffmiaError, match="the transfer was cut"):
         download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
     assert names(tmp_path) == ["data.bin.part"]
     download([f"{server.address}/data.bin"], tmp_path / "data.bin", MD5)
-    assert server.requests[-1] == ("/data.bin", f"bytes={CHUNK * ATTEMPTS}-")
+    assert server.requests[-1] == ("/data.bin", f"bytes={CHUNK}-")
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
 
 
@@ -304,7 +311,7 @@ def test_a_part_of_another_file_does_not_spoil_the_right_one(server, tmp_path, k
 
 def test_a_mirror_that_is_cut_and_wrong_does_not_spoil_the_next(server, tmp_path):
     server.files["/wrong.bin"] = CONTENT[::-1]
-    server.cuts = [CHUNK] * ATTEMPTS
+    server.cuts = [CHUNK, *[1] * len(WAITS)]
     download([f"{server.address}/{name}.bin" for name in ("wrong", "data")], tmp_path / "data.bin", MD5)
     assert (tmp_path / "data.bin").read_bytes() == CONTENT
 

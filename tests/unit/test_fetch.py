@@ -27,7 +27,7 @@ from diffmia.models.diffusers_latent_diffusion import DiffusersLatentDiffusion
 from diffmia.models.fetch import fetch_files, fetch_model, plan
 from diffmia.models.published import published_models
 from diffmia.models.uvit import UViTCheckpoint
-from diffmia.running import progress, transfers
+from diffmia.running import progress
 
 REPO, REVISION = "someone/ddpm-tiny", "0123456789abcdef0123456789abcdef01234567"
 GOOGLE = "google/ddpm-cifar10-32"
@@ -289,7 +289,7 @@ def test_the_job_says_what_it_fetches_as_the_command_does(folder, server, fetch,
 def test_the_log_says_how_far_a_large_file_of_the_hub_is(folder, server, fetch, monkeypatch, caplog):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0.0)
     caplog.set_level(logging.INFO)
-    server.files |= {"diffusion_pytorch_model.safetensors": bytes(transfers.LARGE + 1)}
+    server.files |= {"diffusion_pytorch_model.safetensors": bytes(hub.LARGE + 1)}
     assert fetch()[0] == 0
     said = [record.getMessage() for record in caplog.records if record.name.startswith("diffmia")]
     expected = rf"MiB of diffusion_pytorch_model\.safetensors of {REPO} (\d+)/17 \(\d+ %\)  ETA \d+ s"

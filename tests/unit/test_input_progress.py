@@ -19,7 +19,7 @@ from diffmia.datasets.folder import ImageFolder
 from diffmia.datasets.lsun import LSUN
 from diffmia.datasets.manifest import ManifestFolder
 from diffmia.files import receipts
-from diffmia.running import progress, transfers
+from diffmia.running import progress
 from tests.unit.prepared import encoded, prepare, write_tree
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,11 +64,11 @@ def test_comparing_a_manifest_says_how_many_are_done(tmp_path, said):
 def test_reading_a_large_file_says_how_far_it_is(tmp_path, said, monkeypatch):
     """When it first comes, and when it is compared before it is read."""
     monkeypatch.setattr(receipts, "LARGE", 0)
-    monkeypatch.setattr(receipts, "CHUNK", transfers.MIB)
+    monkeypatch.setattr(receipts, "CHUNK", progress.MIB)
     with lmdb.open(str(tmp_path / "cat"), map_size=2**23) as database, database.begin(write=True) as transaction:
         transaction.put(b"a", encoded(1))
     with (tmp_path / "cat/data.mdb").open("ab") as file:
-        file.truncate(3 * transfers.MIB)
+        file.truncate(3 * progress.MIB)
     prepare(LSUN(source="lsun", root=str(tmp_path / "cat"), size=8), tmp_path)
     lines = [line for line in said() if line.startswith("MiB of")]
     for read in (lines[:3], lines[3:]):

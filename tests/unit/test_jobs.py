@@ -240,11 +240,16 @@ class TestLatentsAndEmbeddings:
 
     @pytest.mark.parametrize(
         "settings",
-        [{"shards": 3}, {"encoding_batch_size": 2}, {"condition": "none"}, {"timesteps": {"naive": 9}}],
+        [{"shards": 3}, {"condition": "none"}, {"timesteps": {"naive": 9}}],
         ids=str,
     )
     def test_they_are_not_made_again_for_another_way_to_ask(self, settings):
         assert self.jobs(**settings) == self.jobs()
+
+    def test_latents_are_made_again_in_other_batches_by_which_their_shards_are_cut(self):
+        (latents, embeddings), (others, same) = self.jobs(), self.jobs(encoding_batch_size=2)
+        assert latents != others
+        assert embeddings == same
 
     def test_each_condition_has_embeddings_of_its_own(self):
         assert self.jobs(told="none")[1] != self.jobs()[1]

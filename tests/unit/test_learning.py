@@ -247,6 +247,12 @@ class TestReading:
         pd.testing.assert_frame_equal(in_parts, whole, check_exact=True)
         assert learned == again
 
+    def test_a_sample_that_was_not_asked_about_is_named(self, tmp_path):
+        content = {"sample_id": [3, 4], "role": "member", "label": 0, "v": [1.0, 2.0]}
+        pd.DataFrame(content).to_parquet(tmp_path / "table.parquet")
+        with pytest.raises(DiffmiaError, match=r"table\.parquet has no answers about sample 5; ask the target again"):
+            read_rows([(Answers(tmp_path / "table.parquet", ["v"]), np.array([4, 5]))], ["v"], np.zeros((9, 1, 2, 2)))
+
     def test_rows_are_those_asked_for_in_their_order(self, tmp_path):
         rng = np.random.default_rng(0)
         numbers, vectors = rng.random((2, 20)), rng.random((2, 20, 3)).astype(np.float32)

@@ -242,7 +242,10 @@ class TestJob:
         assert "not done after 0.001 minutes; raise minutes_per_job" in ended.terminal
 
     def test_a_job_that_is_told_to_end_says_so(self, tmp_path):
-        ended = Ended(tmp_path, "import os, signal, time; os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)")
+        """Also where it was just within what takes every error for one of its own, and when it is told twice."""
+        told = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"
+        tried = f"try: {told}\n    except Exception: time.sleep(60)\n    finally: os.kill(os.getpid(), signal.SIGTERM)"
+        ended = Ended(tmp_path, f"import os, signal, time\n    {tried}")
         assert (ended.status, ended.said["kind"], ended.said["state"]) == (1, "stopped", "failed")
         assert "the job was told to end (SIGTERM) before it was done" in ended.terminal
 

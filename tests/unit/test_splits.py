@@ -356,6 +356,7 @@ class TestManifest:
             "member": [1, 4],
             "non_member": [0, 7],
             "auxiliary": [],
+            "files": [str(path)],
         }
 
     def test_all_roles_are_in_ascending_order(self, tmp_path):

@@ -39,3 +39,11 @@ def test_parts_are_prepared_first_and_what_is_joined_follows_them(fresh):
     assert after["n"] == 1800
     assert after["parts"]["digits"] == before["parts"]["digits"]
     assert after["parts"]["mine"] != before["parts"]["mine"]
+
+    (fresh.folder / "images").rename(fresh.folder / "elsewhere")
+    assert fresh.plan(wanted) == {}  # what was made of it stays
+    config["datasets"]["mine"]["root"] = "others"
+    fresh.config = config
+    absent = fresh.snakemake(wanted)  # and is not taken for what is made of another one
+    assert absent.returncode != 0
+    assert "[download_dataset mine] dataset folder others does not exist; correct `root:`" in absent.stdout
