@@ -19,6 +19,7 @@ from diffmia.figures.shown import compared_targets, is_drawn, shown_attacks, sho
 from diffmia.models.base import ImportedTarget, TrainedTarget
 from diffmia.planning import jobs
 from diffmia.planning.missing import missing_cells, report_missing
+from diffmia.planning.own_files import planned_inputs
 from diffmia.planning.remarks import remarks
 from diffmia.tables import TABLES
 
@@ -59,41 +60,30 @@ def scaled(amount):
     return get
 
 
-def own(paths, record):
-    """Files of a user's own that a job reads; without those that are not there and that its `record` does not name.
-
-    So the job is planned, and says what it lacks, while others go on. With a file that is not there Snakemake plans
-    nothing that needs it, and takes what an earlier config left for current. What was made of a file, by the record, is
-    current without it.
-    """
-    made_of = Path(record).read_text() if Path(record).exists() else ""
-    return [path for path in paths if Path(path).exists() or re.search(f'"{re.escape(path)}["/]', made_of)]
-
-
 def dataset_inputs(wildcards):
     """Files of a user's own; of a dataset that is made of others those, which the workflow prepares first."""
-    spec = CONFIG.datasets[wildcards.dataset]
-    return spec.inputs() if spec.made_of() else own(spec.inputs(), f"results/datasets/{wildcards.dataset}/source.json")
+    spec, record = CONFIG.datasets[wildcards.dataset], f"results/datasets/{wildcards.dataset}/source.json"
+    return spec.inputs() if spec.made_of() else planned_inputs(spec.inputs(), record)
 
 
 def split_inputs(wildcards):
     split = wildcards.split
-    return own(CONFIG.splits[split].inputs(), f"results/splits/{split}/seed{wildcards.seed}.json")
+    return planned_inputs(CONFIG.splits[split].inputs(), f"results/splits/{split}/seed{wildcards.seed}.json")
 
 
 def target_inputs(wildcards):
     target = wildcards.target
-    return own(CONFIG.targets[target].inputs(), f"results/targets/{target}/source.json")
+    return planned_inputs(CONFIG.targets[target].inputs(), f"results/targets/{target}/source.json")
 
 
 def captioner_inputs(wildcards):
     captioner = wildcards.captioner
-    return own(CONFIG.captioners[captioner].inputs(), f"results/captions/_source/{captioner}.json")
+    return planned_inputs(CONFIG.captioners[captioner].inputs(), f"results/captions/_source/{captioner}.json")
 
 
 def blind_inputs(wildcards):
     record = f"results/scores/{wildcards.target}/seed{wildcards.seed}/{wildcards.attack}.meta.json"
-    return own(CONFIG.attacks[wildcards.attack].inputs(), record)
+    return planned_inputs(CONFIG.attacks[wildcards.attack].inputs(), record)
 
 
 def one_of(ids):

@@ -11,4 +11,4 @@ if __name__ == "__main__":
         device = job.device() if spec.gpu else None
         files, out = job.input, job.output.scores
         facts = score_blindly(spec, attack, job.seed, files.images, files.samples, files.split, out, device)
-        job.record(**facts, queries_per_sample=spec.queries(None))
+        job.record(**facts, files=spec.inputs(), queries_per_sample=spec.queries(None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from diffmia.files.atomic import atomic_path
-from diffmia.running.failures import OutOfMemory
+from diffmia.running.at_once import AtOnce
 from diffmia.running.finite import check_finite
 from diffmia.running.progress import Progress
 
@@ -42,14 +43,11 @@ def encode_rows(encode: Callable[[slice], Tensor], rows: int, batch_size: int, w
     """
     progress = Progress(log, f"{what} encoded", rows)
     with atomic_path(out) as scratch, scratch.open("wb") as file:
-        header, done = None, 0
+        at_once, header, done = AtOnce(batch_size, what), None, 0
         while header is None or done < rows:
-            end = min(done + batch_size, rows)
-            batch = _numbers_or_none(encode, slice(done, end), what)
-            if batch is None:  # only here, outside the `except`, is what failed gone and its memory free
-                batch_size = (end - done) // 2
-                torch.cuda.empty_cache()
-                log.warning("out of device memory; going on with %d %s at a time", batch_size, what)
+            end = min(done + at_once.size, rows)
+            batch = at_once.attempt(partial(_numbers, encode, slice(done, end)), end - done)
+            if batch is None:
                 continue
             check_finite(batch, np.arange(done, end), f"what was made of {what}")
             if header is None:
@@ -62,13 +60,5 @@ def encode_rows(encode: Callable[[slice], Tensor], rows: int, batch_size: int, w
     return header["shape"]
 
 
-def _numbers_or_none(encode: Callable[[slice], Tensor], part: slice, what: str) -> np.ndarray | None:
-    """What is made of some rows, or None if the device's memory does not hold it and they can be fewer."""
-    try:
-        return encode(part).cpu().numpy()
-    except torch.OutOfMemoryError as error:
-        if part.stop - part.start <= 1:
-            raise OutOfMemory(
-                f"what is made of one of the {what} does not fit in the device's memory: {error}. Use a card with more"
-            ) from error
-        return None
+def _numbers(encode: Callable[[slice], Tensor], part: slice) -> np.ndarray:
+    return encode(part).cpu().numpy()

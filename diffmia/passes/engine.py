@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from diffmia.denoisers.denoiser import Denoiser
 from diffmia.passes.inputs import Batch, Inputs
 from diffmia.passes.store import PieceStore
 from diffmia.passes.table import Samples, write_table
-from diffmia.running.failures import OutOfMemory
+from diffmia.running.at_once import AtOnce
 from diffmia.running.finite import check_finite
 from diffmia.running.progress import Progress
 from diffmia.search.probes import Question
@@ -79,7 +80,7 @@ class ModelPass:
     ):
         self.denoiser = CountedDenoiser(denoiser)
         self.questions, self.answer, self.noise_seed = questions, answer, noise_seed
-        self.batch_size, self.device = batch_size, device
+        self.at_once, self.device = AtOnce(batch_size, "samples"), device
 
     def block(
         self,
@@ -95,34 +96,23 @@ class ModelPass:
         parts: list[dict[str, np.ndarray]] = []
         start = 0
         while start < len(ids):
-            chosen = ids[start : start + self.batch_size]
-            part = self._batch_or_none(inputs, chosen, questions)
+            chosen = ids[start : start + self.at_once.size]
+            part = self.at_once.attempt(partial(self._batch, inputs, chosen, questions), len(chosen))
             if part is not None:
                 parts.append(part)
                 start += len(chosen)
                 report(start)
-            else:  # only here, outside the `except`, is the failed batch gone and its memory free
-                self.batch_size = len(chosen) // 2
-                torch.cuda.empty_cache()
-                log.warning("out of device memory; going on with batches of %d", self.batch_size)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _batch_or_none(
-        self, inputs: Inputs, ids: np.ndarray, questions: list[Question]
-    ) -> dict[str, np.ndarray] | None:
-        """A batch's columns, or None if the device's memory does not hold it and it can be made smaller."""
+    def _batch(self, inputs: Inputs, ids: np.ndarray, questions: list[Question]) -> dict[str, np.ndarray]:
+        """A batch's columns."""
         asked = self.denoiser.queries
         try:
             batch = inputs.batch(ids, (question.condition for question in questions), self.device)
             return self.answer(self.denoiser, batch, questions, self.noise_seed)
-        except torch.OutOfMemoryError as error:
-            if len(ids) == 1:
-                raise OutOfMemory(
-                    f"a batch of one sample does not fit in the memory of {self.device}: {error}. Ask the target on a "
-                    "card with more memory, or with device: cpu"
-                ) from error
+        except torch.OutOfMemoryError:
             self.denoiser.queries = asked  # what is thrown away is asked again
-            return None
+            raise
 
 
 def run_pass(model_pass: ModelPass, samples: Samples, store: PieceStore, out: Path, metadata: dict) -> dict:

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ from diffmia.denoisers.precision import autocast, layout, tf32
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
 from diffmia.models.base import TrainingSpec
-from diffmia.running.failures import OutOfMemory
+from diffmia.running.at_once import AtOnce
 from diffmia.running.progress import Progress
 from diffmia.training.data import TrainingData, TrainingSet
 
@@ -63,7 +64,7 @@ class Trainer:
         settings = {"lr": spec.learning_rate, "weight_decay": spec.weight_decay, "fused": fused or None}
         self.optimizer = optimizer(self.parameters, **settings)
         self.ema = EMAModel(self.parameters, decay=spec.ema_decay, foreach=fused)
-        self.part_size = spec.batch_size  # samples whose gradients are made at a time, as many as the memory holds
+        self.at_once = AtOnce(spec.batch_size, "samples")  # whose gradients are made together
         self.epoch = self.step = 0
         self.losses: list[dict[str, float]] = []
 
@@ -143,46 +144,38 @@ class Trainer:
         self.step += 1
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.learning_rate * min(1.0, self.step / max(1, self.spec.warmup_steps))
-        while (loss := self._gradients_or_none(noised)) is None:  # only here, outside its `except`, is the memory free
-            self.part_size //= 2
+        while (loss := self.at_once.attempt(partial(self._gradients, noised), self._largest_part(noised))) is None:
             self.compiled = self.denoiser  # a CUDA graph that is replayed overwrites the gradients of the part before
-            torch.cuda.empty_cache()
-            log.warning("out of device memory; going on with gradients of %d samples at a time, eager", self.part_size)
         if self.spec.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.spec.gradient_clip)
         self.optimizer.step()
         self.ema.step(self.parameters)
         return loss
 
-    def _gradients_or_none(self, noised: Noised) -> Tensor | None:
-        """Make the gradients of a batch's loss, which is returned; None if they do not fit in the device's memory.
+    def _gradients(self, noised: Noised) -> Tensor:
+        """Make the gradients of a batch's loss, which is returned.
 
         They are the sum of those of its parts, so the step is that of the whole batch but for the order of sums, and on
         a GPU for what dropout draws.
         """
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
-        try:
-            for part, share in self._parts(noised):
-                # kernels are compiled for whole batches; a rest is not worth others
-                denoiser = self.compiled if len(part[0]) == self.spec.batch_size else self.denoiser
-                loss = share * self._loss(denoiser, part)
-                loss.backward()
-                losses.append(loss.detach())
-        except torch.OutOfMemoryError as error:
-            if self.part_size == 1:
-                raise OutOfMemory(
-                    f"the gradients of one sample do not fit in the memory of {self.device}: {error}. Train on a card "
-                    "with more memory"
-                ) from error
-            return None
+        for part, share in self._parts(noised):
+            # kernels are compiled for whole batches; a rest is not worth others
+            denoiser = self.compiled if len(part[0]) == self.spec.batch_size else self.denoiser
+            loss = share * self._loss(denoiser, part)
+            loss.backward()
+            losses.append(loss.detach())
         return torch.stack(losses).sum()
+
+    def _largest_part(self, noised: Noised) -> int:
+        return min(self.at_once.size, len(noised[0]))
 
     def _parts(self, noised: Noised) -> Iterator[tuple[Noised, float]]:
         """A batch as parts that the device's memory holds, each with its share of the batch."""
         total = len(noised[0])
-        for start in range(0, total, self.part_size):
-            part = tuple(None if one is None else one[start : start + self.part_size] for one in noised)
+        for start in range(0, total, self.at_once.size):
+            part = tuple(None if one is None else one[start : start + self.at_once.size] for one in noised)
             yield part, len(part[0]) / total
 
     def _held_out(self) -> dict[str, float]:
@@ -202,7 +195,7 @@ class Trainer:
         """Mean loss on the first `n` samples."""
         size = self.spec.batch_size
         batches = [np.arange(start, min(start + size, n)) for start in range(0, n, size)]
-        noised = [self._noised(*samples.batch(rows), generator) for rows in batches]
+        noised = (self._noised(*samples.batch(rows), generator) for rows in batches)
         losses = [sum(share * self._loss(self.denoiser, one).item() for one, share in self._parts(of)) for of in noised]
         return float(np.average(losses, weights=[len(rows) for rows in batches]))
 

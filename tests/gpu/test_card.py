@@ -100,8 +100,8 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(caplog):
     with more_memory(150):
         of_pass = ModelPass(model_on(CUDA), QUESTIONS, residuals.answer, 3, 256, CUDA)
         halved = pd.DataFrame(of_pass.block(Pixels(IMAGES), ids, QUESTIONS))
-    assert 0 < of_pass.batch_size < 256
-    assert "out of device memory; going on with batches of 128" in caplog.text
+    assert 0 < of_pass.at_once.size < 256
+    assert "out of device memory; going on with 128 samples at a time" in caplog.text
     assert of_pass.denoiser.queries == len(ids) * residuals.count_evaluations(QUESTIONS)
     for spec, t in ATTACKS.values():
         for variant in spec.queries(t):
@@ -155,7 +155,7 @@ def test_a_training_step_that_does_not_fit_is_made_in_parts(tmp_path, caplog):
     whole = losses(CUDA, tmp_path)
     with more_memory(150):
         parts = losses(CUDA, tmp_path, seconds_between_saves=0)
-    assert "out of device memory; going on with gradients of 32 samples at a time" in caplog.text
+    assert "out of device memory; going on with 32 samples at a time" in caplog.text
     np.testing.assert_allclose(parts, whole, rtol=2e-3)
 
 

@@ -231,7 +231,7 @@ def test_batches_are_written_as_they_come(tmp_path):
         (
             lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("full")),
             OutOfMemory,
-            "what is made of one of the rows does not fit",
+            "what one of the rows takes does not fit",
         ),
     ],
     ids=["not finite", "out of memory"],

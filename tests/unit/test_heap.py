@@ -36,6 +36,30 @@ def test_large_blocks_are_used_again():
     assert faults("kept") < pages / 100
 
 
+HEAPS = """
+import resource, threading
+import torch
+from diffmia.running.device import use_device
+
+def fill():
+    blocks = [torch.zeros(25_000) for _ in range(2000)]  # 200 MB in blocks of 100 kB
+
+use_device("cpu", 0, 1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+thread = threading.Thread(target=fill)
+thread.start()
+thread.join()
+fill()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+def test_what_a_thread_frees_is_used_by_another():
+    held = int(subprocess.run([sys.executable, "-c", HEAPS], capture_output=True, text=True, check=True).stdout)
+    assert held < 300e6  # with a heap for each it is twice the 200 MB
+
+
 def test_another_c_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert not keep_freed_memory()

@@ -114,6 +114,13 @@ def test_a_change_of_code_reruns_what_it_decides_and_a_comment_does_not(project)
     assert plan == {"evaluate_scores": 1, "aggregate_metrics": 1, "aggregate_cost": 1}
 
 
+def partial_table(project) -> str:
+    """Table 1 of the scores that are there."""
+    done = project.snakemake("tables", "--config", "run={partial: true}")
+    assert done.returncode == 0, done.stdout
+    return (project.folder / "results/tables/table1.md").read_text()
+
+
 def test_what_failed_is_in_the_tables_by_its_kind_and_is_made_by_the_next_run(fresh):
     def diverge(config):
         config["targets"][TARGET]["training"] |= {"learning_rate": 1e30, "gradient_clip": None}
@@ -126,9 +133,7 @@ def test_what_failed_is_in_the_tables_by_its_kind_and_is_made_by_the_next_run(fr
     assert f"{lacking}    failed: train_target {TARGET} 0: the training loss is " in failed.stdout
     assert not (fresh.folder / "results/tables").exists()
 
-    done = fresh.snakemake("tables", "--config", "run={partial: true}")
-    assert done.returncode == 0, done.stdout
-    table = (fresh.folder / "results/tables/table1.md").read_text()
+    table = partial_table(fresh)
     assert re.search(r"^\| NA .*\| +failed \| +failed \|$", table, re.MULTILINE)
     assert f"- failed: no scores of NA on {TARGET}, seed 0: train_target {TARGET} 0: the training loss is " in table
     judged = (fresh.folder / "results/metrics.csv").read_text()
@@ -150,9 +155,7 @@ def test_a_target_whose_files_are_not_there_leaves_the_others_their_tables(proje
     reason = "failed: download_dataset lsun_cat: dataset folder data/lsun/cat does not exist"
     assert f"on {lacking}, seed 0\n    {reason}" in failed.stdout
 
-    done = project.snakemake("tables", "--config", "run={partial: true}")
-    assert done.returncode == 0, done.stdout
-    table = (project.folder / "results/tables/table1.md").read_text()
+    table = partial_table(project)
     assert re.search(r"^\| NA +\| .* \d\d\.\d\d .*failed", table, re.MULTILINE)
     assert f"- failed: no scores of NA on {lacking}, seed 0: download_dataset lsun_cat: dataset folder" in table
     sets = (project.folder / "results/tables/tablec1.md").read_text()
