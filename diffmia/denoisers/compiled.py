@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +31,8 @@ class Compiled(Denoiser):
     def __init__(self, denoiser: Denoiser):
         super().__init__()
         self.denoiser, self.schedule = denoiser, denoiser.schedule
+        # of diffusers' look at torch's version, at every compilation: nothing a reader of a log could do about
+        warnings.filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
         on_gpu = next(denoiser.parameters()).is_cuda
         self._fast = _with_compiled_networks(denoiser, "reduce-overhead" if on_gpu else "default")
 

@@ -59,6 +59,25 @@ class TrainingSpec(Spec):
         return self
 
 
+class Arithmetic(Spec):
+    """How a model computes inside; what goes in and comes out of it is float32."""
+
+    precision: Precision = Field(EXACT, description="Arithmetic inside the model; others than float32 are coarser")
+    compile: bool = Field(
+        False, description="Make kernels for the model by torch.compile: a minute at the start, then faster on GPUs"
+    )
+
+    def __str__(self) -> str:
+        return self.precision + (", compiled" if self.compile else "")
+
+
+class ArithmeticSpec(Spec):
+    """How a model computes on each kind of device: what is fast on one may be slow on another."""
+
+    cpu: Arithmetic = Field(default_factory=Arithmetic, description="On processors")
+    cuda: Arithmetic = Field(default_factory=Arithmetic, description="On GPUs")
+
+
 class TargetSpec(Spec):
     """A model to attack: what it was trained on, and when it is probed."""
 
@@ -84,15 +103,10 @@ class TargetSpec(Spec):
         1, description="Jobs that each pass, and the making of latents, is cut into; changes no number"
     )
     batch_size: PositiveInt = Field(256, description="Samples per model call in the residual pass; changes no number")
-    precision: Precision = Field(
-        EXACT,
-        description="Arithmetic inside the model in the residual pass; a faster one is refused unless it ranks samples "
-        "as float32 does, under every attack that reads the pass",
-    )
-    compile: bool = Field(
-        False,
-        description="Make kernels for the model by torch.compile in the residual pass: a minute at the start, then "
-        "faster on GPUs; refused as a faster precision is",
+    arithmetic: ArithmeticSpec = Field(
+        default_factory=ArithmeticSpec,
+        description="How the residual pass computes inside the model, by kind of device; what is not plain float32 is "
+        "refused unless it ranks samples as that does, under every attack that reads the pass",
     )
     gradient_batch_size: PositiveInt = Field(
         4, description="Samples per backward pass, each at every timestep, in the gradient pass; changes no number"
@@ -109,6 +123,16 @@ class TargetSpec(Spec):
     at_epoch: NonNegativeInt | None = Field(
         None, description="Epoch of that target's training it is the checkpoint of, if any; set by the workflow"
     )
+
+    @model_validator(mode="after")
+    def _studies_are_exact(self) -> TargetSpec:
+        for device, arithmetic in self.arithmetic:
+            if self.studies is not None and arithmetic.precision != EXACT:
+                raise ValueError(
+                    f"arithmetic: {device} is {arithmetic.precision}, and studies look at differences of iterates "
+                    "that it rounds away; leave out one of the two"
+                )
+        return self
 
     @abstractmethod
     def load(self, folder: Path) -> Denoiser:

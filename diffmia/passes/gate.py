@@ -61,7 +61,7 @@ def rank_agreement(
     if not attacks:
         raise DiffmiaError(
             f"no attack reads the residuals of this target, so nothing tells whether {arithmetic} ranks samples as "
-            f"{EXACT} does; set precision: {EXACT} and compile: false for it"
+            f"{EXACT} does; leave arithmetic: {device.type} out of it"
         )
     questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
     passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in (denoiser, fast)]
@@ -73,8 +73,8 @@ def rank_agreement(
             if not rho >= LEAST:
                 raise DiffmiaError(
                     f"in {arithmetic} attack '{attack}' ({variant}) ranks {len(ids)} samples unlike in {EXACT}: "
-                    f"Spearman's rho is {rho:.5f}, and {LEAST} is asked for; set precision: {EXACT} and compile: false "
-                    "for this target"
+                    f"Spearman's rho is {rho:.5f}, and {LEAST} is asked for; leave arithmetic: {device.type} out of "
+                    "this target, or name another"
                 )
             lowest = min(lowest, rho)
     log.info("%s ranks %d samples as float32 does: Spearman's rho %.6f at least", arithmetic, len(ids), lowest)

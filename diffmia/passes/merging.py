@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from diffmia.errors import DiffmiaError
 from diffmia.files.atomic import atomic_path
+from diffmia.models.base import EXACT
 
 
 def merge_facts(metas: list[Path]) -> dict:
@@ -31,8 +32,16 @@ def merge_facts(metas: list[Path]) -> dict:
     summed = {key: sum(fact[key] for fact in facts) for key in ("samples", "queries_made", "seconds")}
     same = ("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample")
     devices = " + ".join(sorted({fact["device"] for fact in facts}))
-    faster = {key: min(fact[key] for fact in facts) for key in ("arithmetic", "rank_agreement") if key in facts[0]}
-    return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed | faster
+    return {key: facts[0][key] for key in same} | {"shards": len(facts), "device": devices} | summed | _faster(facts)
+
+
+def _faster(facts: list[dict]) -> dict:
+    """How the shards were asked, if one was not in plain float32, and the lowest agreement with that."""
+    agreements = [fact["rank_agreement"] for fact in facts if "rank_agreement" in fact]
+    if not agreements:
+        return {}
+    ways = sorted({fact.get("arithmetic", EXACT) for fact in facts})  # each on a device of its kind
+    return {"arithmetic": " + ".join(ways), "rank_agreement": min(agreements)}
 
 
 def merge_shards(shards: list[Path], out: Path) -> None:

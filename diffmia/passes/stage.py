@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 from diffmia.denoisers.compiled import Compiled
 from diffmia.denoisers.denoiser import Denoiser
 from diffmia.denoisers.precision import InPrecision, layout
-from diffmia.models.base import EXACT, TargetSpec
+from diffmia.models.base import EXACT, Arithmetic, TargetSpec
 from diffmia.passes.engine import BLOCK, ModelPass, run_pass
 from diffmia.passes.gate import PER_SIDE, rank_agreement
 from diffmia.passes.inputs import Inputs
@@ -55,7 +55,8 @@ def run_shard(
     Members, non-members and auxiliary samples are all asked about, unless the job has a `limit`. `answers` is the kind:
     `residuals`, `gradients` or `jacobians`, which names the module of this package that answers, and the folder below
     `results/` that keeps finished pieces. `attacks`, by id with timestep, are those whose ranks decide whether
-    residuals may be made in the target's arithmetic, where that is not plain float32.
+    residuals may be made in the arithmetic that the target names for this kind of device, where that is not plain
+    float32; gradients and Jacobians always are in that.
 
     Raises
     ------
@@ -77,15 +78,18 @@ def run_shard(
         "dataset_hash": manifest["dataset_hash"],
         "target_hash": description["target_hash"],
     }
-    asked, arithmetic, agreement = *in_arithmetic(denoiser, resolved, device), {}
+    arithmetic, agreement = Arithmetic(), {}
+    if answers == "residuals":
+        arithmetic = getattr(spec.arithmetic, device.type)
+    asked = in_arithmetic(denoiser, arithmetic, device)
     if asked is not denoiser:
         few = np.concatenate(list(first_of_each_side(roles, PER_SIDE).values()))
         rho = rank_agreement(
-            *(denoiser, asked, arithmetic, kind.answer, attacks),
+            *(denoiser, asked, str(arithmetic), kind.answer, attacks),
             *(inputs, few, kind.batch_size(spec), resolved["seed"], device),
         )
-        agreement = {"arithmetic": arithmetic, "rank_agreement": rho}
-    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": arithmetic}
+        agreement = {"arithmetic": str(arithmetic), "rank_agreement": rho}
+    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": str(arithmetic)}
     store = PieceStore(Path("results", answers, "_store"), context, inputs.texts)
     model_pass = ModelPass(asked, questions, kind.answer, resolved["seed"], kind.batch_size(spec), device)
     facts = run_pass(model_pass, chosen, store, out, hashes) | agreement
@@ -100,16 +104,14 @@ def run_shard(
     }
 
 
-def in_arithmetic(denoiser: Denoiser, resolved: dict, device: torch.device) -> tuple[Denoiser, str]:
-    """The model as a job (`resolved`) wants it asked on the device where it is, and what this is called.
+def in_arithmetic(denoiser: Denoiser, arithmetic: Arithmetic, device: torch.device) -> Denoiser:
+    """The model, asked in an arithmetic on the device where it is.
 
     It is the same model where that is plain float32; the order of its weights in memory becomes the fastest.
     """
-    precision, compiled = resolved.get("precision", EXACT), resolved.get("compile", False)
-    denoiser.to(memory_format=layout(device, precision, compiled))
-    fast = Compiled(denoiser) if compiled else denoiser
-    fast = fast if precision == EXACT else InPrecision(fast, precision)
-    return fast, precision + (", compiled" if compiled else "")
+    denoiser.to(memory_format=layout(device, arithmetic.precision, arithmetic.compile))
+    fast = Compiled(denoiser) if arithmetic.compile else denoiser
+    return fast if arithmetic.precision == EXACT else InPrecision(fast, arithmetic.precision)
 
 
 def first_of_each_side(roles: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:

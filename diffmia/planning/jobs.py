@@ -54,8 +54,7 @@ _NO_PART_OF_A_TARGET = (
     "relative_of",
     "at_epoch",
     "batch_size",
-    "precision",
-    "compile",
+    "arithmetic",
     "gradient_batch_size",
     "gradient_checkpointing",
     "encoding_batch_size",
@@ -220,9 +219,9 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
 
 
 def _arithmetic(spec: TargetSpec) -> dict[str, Any]:
-    """How a target is asked where that is not in plain float32."""
-    precision = {} if spec.precision == EXACT else {"precision": spec.precision}
-    return precision | ({"compile": True} if spec.compile else {})
+    """How a target is asked on devices where that is not in plain float32."""
+    faster = spec.arithmetic.model_dump(mode="json", exclude_defaults=True)
+    return {"arithmetic": faster} if faster else {}
 
 
 def score_job(config: Config, target: str) -> str:

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from diffmia.config.config import Config, load_config
 from diffmia.denoisers.denoiser import Denoiser
 from diffmia.files.images import open_images, to_unit_range
+from diffmia.models.base import Arithmetic
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.inputs import Pixels
 from diffmia.passes.residuals import answer, count_evaluations
@@ -56,7 +57,7 @@ def run(config: Config, target: str, n: int, shape: tuple[int, int, int] | None 
     spec, probes = config.targets[target], questions_of(config, "residuals", target)
     shape = shape or SHAPES[target]
     torch.manual_seed(0)
-    model, _ = in_arithmetic(spec.build(shape).eval().requires_grad_(False), {}, CPU)
+    model = in_arithmetic(spec.build(shape).eval().requires_grad_(False), Arithmetic(), CPU)
     batch_size = min(spec.batch_size, n)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "images.npy")

@@ -2,7 +2,7 @@
 
 The workflow asks what NA, SecMI, PIA and PIAN (each with its OMS) share once; the other loop runs them one after the
 other. Weights are random and images are noise, which change no time. On a card: `--device cuda --samples 4096
---arithmetic float32 tf32 bfloat16+compile`. Run it on an idle machine.
+--arithmetic float32 tf32 float16+compile`. Run it on an idle machine.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from training import forward_flop, matrix_rate, seconds_of, settings_of
 from diffmia.config.config import Config
 from diffmia.denoisers.denoiser import Denoiser
 from diffmia.files.images import open_images, to_unit_range
+from diffmia.models.base import Arithmetic
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.inputs import Pixels
 from diffmia.passes.residuals import answer, count_evaluations
@@ -69,7 +70,7 @@ def workflow_loop(
     model: Denoiser, config: Config, path: Path, batch: int, arithmetic: str, device: torch.device
 ) -> Callable:
     """A residual pass, each time from nothing."""
-    asked, _ = in_arithmetic(model, settings_of(arithmetic), device)
+    asked = in_arithmetic(model, Arithmetic(**settings_of(arithmetic)), device)
     images = open_images(path)
     n = len(images)
     samples = Samples(Pixels(images), np.arange(n), np.full(n, "member"), np.zeros(n, np.int64))

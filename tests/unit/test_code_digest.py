@@ -19,7 +19,7 @@ TRAINING_CODE = (
     *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "30fe6c909e95a7fe")
+TRAINING_PINNED = (1, "ea4105b87c23cdae")
 
 PACKAGE = {
     "__init__": "",

@@ -15,7 +15,7 @@ from diffmia.denoisers.denoiser import Denoiser
 from diffmia.denoisers.precision import InPrecision, layout
 from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
-from diffmia.models.base import TrainingSpec
+from diffmia.models.base import Arithmetic, TrainingSpec
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.passes.stage import in_arithmetic
 from diffmia.training.data import PixelSet, TrainingData
@@ -166,9 +166,10 @@ def test_a_training_compiles_whole_batches_alone(model, asked):
         ({"precision": "bfloat16", "compile": True}, "bfloat16, compiled", [InPrecision, Compiled, Model]),
     ],
 )
-def test_a_model_is_asked_in_the_arithmetic_of_its_job(settings, name, kinds, model):
-    one, called = in_arithmetic(model, settings, CPU)
-    assert called == name
+def test_a_model_is_asked_in_an_arithmetic(settings, name, kinds, model):
+    arithmetic = Arithmetic(**settings)
+    assert str(arithmetic) == name
+    one = in_arithmetic(model, arithmetic, CPU)
     found = [type(one)]
     while one is not model:
         one = one.denoiser

@@ -473,6 +473,16 @@ class TestStudies:
         assert not [name for name in names if name.startswith("gaussian.t250") and "anderson" in name]
         assert "there is no iteration 'newton'" in complaint("attacks.naive.iteration", "newton")
 
+    def test_they_are_in_plain_float32(self):
+        faster = {"cuda": {"precision": "tf32"}}
+        assert complaint("targets.ddpm_digits.arithmetic", faster) == (
+            "config: targets.ddpm_digits: arithmetic: cuda is tf32, and studies look at differences of iterates "
+            "that it rounds away; leave out one of the two"
+        )
+        without = changed("targets.ddpm_digits.studies", None)
+        without["targets"]["ddpm_digits"]["arithmetic"] = faster
+        assert load_config(without).targets["ddpm_digits"].arithmetic.cuda.precision == "tf32"
+
     def test_their_timesteps_ascend(self):
         assert "[70, 50] is not ascending" in complaint("targets.ddpm_digits.studies", {"timesteps": [70, 50]})
 

@@ -168,10 +168,14 @@ class TestTraining:
         assert found == {"training ddpm_digits", "training ddpm_digits__null"}
         assert not set(faster) & set(json.loads(definition_jobs(SHIPPED)["training ddpm_digits"])["definition"])
 
-    @pytest.mark.parametrize("faster", [{"precision": "tf32"}, {"compile": True}], ids=str)
+    @pytest.mark.parametrize("faster", [{"cuda": {"compile": True}}, {"cpu": {"compile": True}}], ids=str)
     def test_faster_arithmetic_of_the_pass_asks_again_for_residuals_alone(self, faster):
-        found = moved(lambda raw: raw["targets"]["ddpm_digits"].update(faster))
+        found = moved(lambda raw: raw["targets"]["ddpm_digits"].update(arithmetic=faster))
         assert found == {f"residuals {target}" for target in LIKE["ddpm_digits"]}
+
+    def test_naming_plain_arithmetic_asks_nothing_again(self):
+        plain = {"cuda": {"precision": "float32"}, "cpu": {"compile": False}}
+        assert not moved(lambda raw: raw["targets"]["ddpm_digits"].update(arithmetic=plain))
 
     def test_timesteps_and_attacks_train_nothing(self):
         def other_attacks(raw):

@@ -17,6 +17,7 @@ from diffmia.config.config import load_config
 from diffmia.denoisers.denoiser import Denoiser
 from diffmia.denoisers.schedules import ContinuousSchedule
 from diffmia.errors import DiffmiaError
+from diffmia.models.base import ArithmeticSpec
 from diffmia.passes import engine, gate
 from diffmia.passes.engine import ModelPass, run_pass
 from diffmia.passes.inputs import Pixels
@@ -193,6 +194,25 @@ def test_facts_of_a_pass_are_those_of_each_shard_once(tmp_path, shards):
         merge_facts(paths)
 
 
+@pytest.mark.parametrize(
+    ("of_shards", "merged"),
+    [
+        ([None, None], {}),
+        ([("tf32", 0.9999), ("tf32", 0.9995)], {"arithmetic": "tf32", "rank_agreement": 0.9995}),
+        ([None, ("tf32", 0.9999)], {"arithmetic": "float32 + tf32", "rank_agreement": 0.9999}),  # one had no GPU
+    ],
+)
+def test_facts_of_a_pass_name_every_arithmetic_of_its_shards(tmp_path, of_shards, merged):
+    paths = [tmp_path / f"{i}.meta.json" for i in range(2)]
+    same = dict.fromkeys(("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample"), 1)
+    same |= {"samples": 4, "queries_made": 8, "seconds": 1.0, "device": "cpu x1"}
+    for number, (path, faster) in enumerate(zip(paths, of_shards, strict=True)):
+        found = {} if faster is None else dict(zip(("arithmetic", "rank_agreement"), faster, strict=True))
+        path.write_text(json.dumps({"shard": [number, 2]} | same | found))
+    facts = merge_facts(paths)
+    assert {key: facts[key] for key in facts if key in ("arithmetic", "rank_agreement")} == merged
+
+
 @pytest.mark.parametrize(("n", "shards"), [(10, 1), (10, 3), (2, 4), (40, 3)])
 def test_shards_are_runs_of_whole_blocks(n, shards):
     parts = [shard_ids(np.arange(n), shard, shards, block=4) for shard in range(shards)]
@@ -361,6 +381,10 @@ class Stage:
         hashes = {"target_hash": weights_hash(self.folder / "target"), "split_hash": self.split["split_hash"]}
         (self.folder / "target" / "target.json").write_text(json.dumps(hashes))
 
+    def computes(self, **arithmetic) -> None:
+        """In arithmetic that is named by kind of device, from now on."""
+        self.spec = self.spec.model_copy(update={"arithmetic": ArithmeticSpec(**arithmetic)})
+
     def run(self, **changed) -> dict:
         job = json.dumps(self.job | changed)
         files = {"samples": "samples.parquet", "split": "split.json", "out": "out.parquet"}
@@ -379,15 +403,19 @@ def stage(tmp_path, monkeypatch, tiny_target, tiny_unet) -> Stage:
 def test_a_faster_precision_is_a_pass_of_its_own(stage, monkeypatch):
     exact = stage.run()
     monkeypatch.setattr(gate, "LEAST", -1.0)  # four samples: two that change places are enough to refuse it
-    faster = stage.run(precision="bfloat16")
+    stage.computes(cuda={"precision": "bfloat16"})
+    assert stage.run()["queries_made"] == 0  # that is for another kind of device than this
+    stage.computes(cpu={"precision": "bfloat16"})
+    faster = stage.run()
     assert faster["queries_made"] == exact["queries_made"]  # nothing of the first was taken for the second
     assert faster["arithmetic"] == "bfloat16"
     assert -1 <= faster["rank_agreement"] <= 1
     assert not {"arithmetic", "rank_agreement"} & set(exact)
-    assert stage.run()["queries_made"] == 0
     monkeypatch.setattr(gate, "LEAST", 1.1)
-    with pytest.raises(DiffmiaError, match="set precision: float32 and compile: false for this target"):
-        stage.run(precision="bfloat16")
+    with pytest.raises(DiffmiaError, match="leave arithmetic: cpu out of this target"):
+        stage.run()
+    stage.computes()
+    assert stage.run()["queries_made"] == 0
 
 
 def test_the_stage_probes_all_roles_and_ties_the_table_to_its_split(stage):
