@@ -2,13 +2,19 @@
 
 from snakemake.utils import min_version
 
+from diffmia.commands.summary import summary
+from diffmia.planning.missing import report_missing
+
 min_version("9.20.0")
 
 
 configfile: "config.yaml"
 
 
-include: "rules/common.smk"
+include: "rules/common/config.smk"
+include: "rules/common/target_files.smk"
+include: "rules/common/run_files.smk"
+include: "rules/common/jobs.smk"
 
 
 pathvars:

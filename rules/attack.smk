@@ -1,5 +1,8 @@
 """What attacks ask of a target, once for all of them, and the scores they make of the answers."""
 
+from diffmia.attacks.blind import BlindAttack
+from diffmia.attacks.learned import LearnedAttack
+
 
 rule ask_target:
     input:

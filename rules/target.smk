@@ -1,5 +1,7 @@
 """Models to attack: trained on the members of their split, or taken in."""
 
+from diffmia.models.base import ImportedTarget, TrainedTarget
+
 
 rule train_target:
     input:

@@ -9,7 +9,6 @@ import csv
 import difflib
 import itertools
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffmia.attacks.base import beyond_the_last
@@ -19,13 +18,12 @@ from diffmia.errors import DiffmiaError
 from diffmia.evaluation.rows import ROC
 from diffmia.files.layout import RESIDUAL_SCORES
 from diffmia.models.base import ImportedTarget
+from diffmia.published import PUBLISHED
 from diffmia.search.studies import StudiesSpec
 from diffmia.splits import FileSplit, GroupsSplit
 
 if TYPE_CHECKING:
     from diffmia.config.config import Config
-
-PUBLISHED = Path(__file__).parents[1] / "published"
 
 
 def published_targets() -> dict[str, list[str]]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 from typing import Annotated
 
 import yaml
 from pydantic import Field, PositiveFloat, PositiveInt, StringConstraints
 
+from diffmia.published import PUBLISHED
 from diffmia.spec import Sha256, Spec
 
-REGISTER = Path(__file__).parents[1] / "published" / "models.yaml"
+REGISTER = PUBLISHED / "models.yaml"
 
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
 

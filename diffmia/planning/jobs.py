@@ -13,13 +13,13 @@ from collections.abc import Container, Iterable
 from typing import Any, Literal
 
 from diffmia.attacks.base import Answers, AttackSpec
-from diffmia.config.checks import PUBLISHED
 from diffmia.config.config import Config
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, mixed_groups, shown_attacks, shown_searches
 from diffmia.models.base import EXACT, TargetSpec
 from diffmia.planning import seeds
 from diffmia.planning.code_digest import code_digest
+from diffmia.published import PUBLISHED
 from diffmia.search.probes import JacobianProbe, Question, merge
 from diffmia.spec import Spec
 from diffmia.tables import TABLES
@@ -325,8 +325,12 @@ def selection_job(config: Config, rule: str, *modules: str, **parts: Any) -> str
 def tables_job(config: Config) -> str:
     """The tables of the run: all are made of its metrics, and so change together."""
     modules = [TABLES[table].function.partition(":")[0] for table in config.run.tables]
-    published = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(PUBLISHED.glob("*.csv")))).hexdigest()
-    parts = {"tables": config.run.tables, "published": published, "duplicates": config.duplicates}
+    numbers = b"".join(path.read_bytes() for path in sorted(PUBLISHED.glob("*.csv")))
+    parts = {
+        "tables": config.run.tables,
+        "published": hashlib.sha256(numbers).hexdigest(),
+        "duplicates": config.duplicates,
+    }
     return selection_job(config, "render_tables", "diffmia.tables.stage", *modules, **parts)
 
 

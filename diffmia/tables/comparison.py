@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from diffmia.published import PUBLISHED
 from diffmia.tables.measured import KEYS, METRICS, MISSING, VARIANTS, cell, flagged, number, over_seeds
 from diffmia.tables.notes import notes
 from diffmia.tables.table import Table, TableInputs
@@ -59,8 +59,7 @@ def fill(inputs: TableInputs) -> Table:
 
 
 def _read(name: str) -> pd.DataFrame:
-    with resources.files("diffmia").joinpath("published", name).open() as file:
-        return pd.read_csv(file, dtype={"n_members": "Int64", "n_non_members": "Int64"})
+    return pd.read_csv(PUBLISHED / name, dtype={"n_members": "Int64", "n_non_members": "Int64"})
 
 
 def _printed(row: Any, config: Config) -> dict[str, str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from diffmia.published import PUBLISHED
 from diffmia.tables.measured import METRICS, MISSING, VARIANTS, cell, number, over_seeds
 from diffmia.tables.notes import notes
 from diffmia.tables.table import Table, TableInputs
@@ -84,8 +84,7 @@ def _but_for_the_text(config: Config, attack: str) -> str:
 
 def _published(config: Config) -> pd.DataFrame:
     """Published percentages by `_CELL`."""
-    folder = resources.files("diffmia") / "published"
-    texts, results = (pd.read_csv(folder / name) for name in ("texts.csv", "results.csv"))
+    texts, results = (pd.read_csv(PUBLISHED / name) for name in ("texts.csv", "results.csv"))
     results = results.rename(columns={"target": "published_target", "attack": "of", "percent": "published"})
     published_as = {target: config.targets[target].published_as for target in config.run.targets}
     claims = [(target, *claim) for target, claims in published_as.items() for claim in claims.items()]
