@@ -58,24 +58,46 @@ def rank_agreement(
     DiffmiaError
         If a correlation is lower than `LEAST` or not defined, or there is no attack that could tell.
     """
-    if not attacks:
+    models = denoiser, fast
+    agreements = (
+        rank_agreements(models, answer, attacks, inputs, ids, batch_size, noise_seed, device) if attacks else {}
+    )
+    if not agreements:
         raise DiffmiaError(
             f"no attack reads the residuals of this target, so nothing tells whether {arithmetic} ranks samples as "
             f"{EXACT} does; leave arithmetic: {device.type} out of it"
         )
-    questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
-    passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in (denoiser, fast)]
-    answers = [of_model.block(inputs, ids, questions) for of_model in passes]
-    lowest = 1.0
-    for attack, (spec, t) in attacks.items():
-        for (variant, exact), (_, coarse) in zip(*(spec.ranking(of_model, t) for of_model in answers), strict=True):
-            rho = float(spearmanr(exact, coarse).statistic)
-            if not rho >= LEAST:
-                raise DiffmiaError(
-                    f"in {arithmetic} attack '{attack}' ({variant}) ranks {len(ids)} samples unlike in {EXACT}: "
-                    f"Spearman's rho is {rho:.5f}, and {LEAST} is asked for; leave arithmetic: {device.type} out of "
-                    "this target, or name another"
-                )
-            lowest = min(lowest, rho)
+    for (attack, variant), rho in agreements.items():
+        if not rho >= LEAST:
+            raise DiffmiaError(
+                f"in {arithmetic} attack '{attack}' ({variant}) ranks {len(ids)} samples unlike in {EXACT}: "
+                f"Spearman's rho is {rho:.5f}, and {LEAST} is asked for; leave arithmetic: {device.type} out of "
+                "this target, or name another"
+            )
+    lowest = min(agreements.values())
     log.info("%s ranks %d samples as float32 does: Spearman's rho %.6f at least", arithmetic, len(ids), lowest)
     return lowest
+
+
+def rank_agreements(
+    models: tuple[Denoiser, Denoiser],
+    answer: Answer,
+    attacks: Mapping[str, tuple[AttackSpec, int]],
+    inputs: Inputs,
+    ids: np.ndarray,
+    batch_size: int,
+    noise_seed: int,
+    device: torch.device,
+) -> dict[tuple[str, str], float]:
+    """Spearman's rho between scores of a model and of the same in other arithmetic, by attack and variant.
+
+    Arguments are those of `rank_agreement`.
+    """
+    questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
+    passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in models]
+    answers = [of_model.block(inputs, ids, questions) for of_model in passes]
+    return {
+        (attack, variant): float(spearmanr(exact, coarse).statistic)
+        for attack, (spec, t) in attacks.items()
+        for (variant, exact), (_, coarse) in zip(*(spec.ranking(of_model, t) for of_model in answers), strict=True)
+    }

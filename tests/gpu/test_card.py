@@ -111,7 +111,14 @@ def test_a_batch_that_does_not_fit_is_halved_until_it_does(caplog):
 
 @pytest.mark.parametrize(
     ("precision", "compiled"),
-    [("float32", True), ("tf32", False), ("bfloat16", False), ("bfloat16", True), ("float16", False)],
+    [
+        ("float32", True),
+        ("tf32", False),
+        ("bfloat16", False),
+        ("bfloat16", True),
+        ("float16", False),
+        ("float16", True),
+    ],
 )
 def test_faster_arithmetic_comes_to_the_gate(precision, compiled):
     """Which has only to say how it ranks: of random weights in half precision that is not much."""

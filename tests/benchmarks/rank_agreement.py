@@ -1,0 +1,84 @@
+"""How coarser arithmetic ranks a target's samples, attack by attack: what the gate before a pass looks at.
+
+It reads what a run has left in `results/` below the current folder: images, split and weights of the target. Speeds are
+of the same few samples, asked once more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from residual_pass import ROOT
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import update_config
+from training import settings_of
+
+from diffmia.config.config import Config, load_config
+from diffmia.files.images import open_images
+from diffmia.models.base import Arithmetic
+from diffmia.passes.gate import PER_SIDE, rank_agreements
+from diffmia.passes.inputs import Pixels
+from diffmia.passes.residuals import answer
+from diffmia.passes.stage import first_of_each_side, in_arithmetic
+from diffmia.running.device import device_name, use_device
+from diffmia.splits import roles_of
+from diffmia.targets import load_target
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("target", help="id of a target that is asked about pixels")
+    parser.add_argument("--seed", type=int, default=0, help="run seed of the target")
+    parser.add_argument("--configfile", type=Path, nargs="*", default=[], help="what the run laid over config.yaml")
+    parser.add_argument(
+        "--arithmetic", nargs="+", default=["tf32", "bfloat16", "float16"], help="each as PRECISION[+compile]"
+    )
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="threads of PyTorch")
+    return parser.parse_args()
+
+
+def config_of(files: list[Path]) -> Config:
+    """The shipped config with what files lay over it, as Snakemake lays it."""
+    raw = load_configfile(ROOT / "config.yaml")
+    for file in files:
+        update_config(raw, load_configfile(file))
+    return load_config(raw)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    config = config_of(arguments.configfile)
+    spec, seed = config.targets[arguments.target], arguments.seed
+    device = use_device(arguments.device, int(torch.cuda.is_available()), arguments.threads)
+    split = json.loads(Path(f"results/splits/{spec.split}/seed{seed}.json").read_text())
+    ids = np.concatenate(list(first_of_each_side(roles_of(split, spec.auxiliary_half), PER_SIDE).values()))
+    images = Pixels(open_images(Path(f"results/datasets/{split['dataset']}/images.npy")))
+    folder = Path(f"results/targets/{config.trained_as(arguments.target)}/seed{seed}")
+    attacks = config.residual_attacks(arguments.target)
+    print(f"{device_name(device)}, torch {torch.__version__}, {len(ids)} samples of {arguments.target}, seed {seed}")
+    columns = {}
+    for way in arguments.arithmetic:
+        # weights are laid out for one arithmetic: each has a model of its own
+        exact, other = (load_target(spec, folder, split, device)[0] for _ in range(2))
+        fast = in_arithmetic(other, Arithmetic(**settings_of(way)), device)
+        asked = (in_arithmetic(exact, Arithmetic(), device), fast)
+        of = (answer, attacks, images, ids, spec.batch_size, seed, device)
+        columns[way] = rank_agreements(asked, *of)
+        took = []
+        for model in asked:
+            start = time.perf_counter()
+            rank_agreements((model, model), *of)
+            took.append((time.perf_counter() - start) / 2)
+        print(f"{way}: {took[0] / took[1]:.2f} times as fast as float32", flush=True)
+    print(pd.DataFrame(columns).rename_axis(["attack", "variant"]).to_string(float_format="{:.6f}".format))
+
+
+if __name__ == "__main__":
+    main()
