@@ -103,9 +103,19 @@ def test_what_attacks_learn_from_is_compared_too(kind, settings):
         gate(Scaled(1.0, 100.0), "bfloat16", learns)
 
 
-def test_where_nothing_can_be_compared_nothing_is_let_through():
+class Unranked(ResidualAttack):
+    """An attack that says nothing of what must keep its order."""
+
+    def ranking(self, answers, t):
+        return []
+
+
+@pytest.mark.parametrize(
+    "attacks", [{}, {"it": (Unranked(**NAIVE["naive"][0].model_dump()), 350)}], ids=["none", "unranked"]
+)
+def test_where_nothing_can_be_compared_nothing_is_let_through(attacks):
     with pytest.raises(DiffmiaError, match=r"no attack reads the residuals .* whether bfloat16 ranks"):
-        gate(Scaled(1.0, 1e-3), "bfloat16", {})
+        gate(Scaled(1.0, 1e-3), "bfloat16", attacks)
 
 
 def test_flags_are_what_they_were():
