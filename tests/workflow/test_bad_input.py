@@ -53,9 +53,9 @@ def test_an_archive_with_another_checksum(fresh):
 
 
 def test_a_run_that_fails_says_which_cells_its_tables_lack_and_why(fresh):
-    fresh.config = fresh.config | {"minutes_per_job": 1e-4}
+    fresh.config = fresh.config | {"minutes_per_job": 1e-6}
     output = refused(fresh, "tables", "--keep-going")
-    reason = "timed out: download_dataset digits: not done after 0.0001 minutes; raise minutes_per_job in the config"
+    reason = "timed out: download_dataset digits: not done after 1e-06 minutes; raise minutes_per_job in the config"
     lacking = f"the tables lack 3 of the 3 cells (target, seed, attack) of this run:\n  naive, secmi, pia on {TARGET}"
     assert f"{lacking}, seed 0\n    {reason}" in output
     assert "Traceback" not in output
