@@ -58,10 +58,9 @@ def rank_agreement(
     DiffmiaError
         If a correlation is lower than `LEAST` or not defined, or there is no attack that could tell.
     """
-    models = denoiser, fast
-    agreements = (
-        rank_agreements(models, answer, attacks, inputs, ids, batch_size, noise_seed, device) if attacks else {}
-    )
+    questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
+    passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in (denoiser, fast)]
+    agreements = rank_agreements(attacks, *(of_model.block(inputs, ids, questions) for of_model in passes))
     if not agreements:
         raise DiffmiaError(
             f"no attack reads the residuals of this target, so nothing tells whether {arithmetic} ranks samples as "
@@ -80,24 +79,14 @@ def rank_agreement(
 
 
 def rank_agreements(
-    models: tuple[Denoiser, Denoiser],
-    answer: Answer,
-    attacks: Mapping[str, tuple[AttackSpec, int]],
-    inputs: Inputs,
-    ids: np.ndarray,
-    batch_size: int,
-    noise_seed: int,
-    device: torch.device,
+    attacks: Mapping[str, tuple[AttackSpec, int]], exact: Mapping[str, np.ndarray], coarse: Mapping[str, np.ndarray]
 ) -> dict[tuple[str, str], float]:
-    """Spearman's rho between scores of a model and of the same in other arithmetic, by attack and variant.
+    """Spearman's rho, by attack and variant, between what attacks make of two answers to all their questions.
 
-    Arguments are those of `rank_agreement`.
+    `exact` and `coarse` have the answers, by column, of a model and of the same in other arithmetic.
     """
-    questions = merge([question for spec, t in attacks.values() for question in spec.questions(t)])
-    passes = [ModelPass(model, questions, answer, noise_seed, batch_size, device) for model in models]
-    answers = [of_model.block(inputs, ids, questions) for of_model in passes]
     return {
-        (attack, variant): float(spearmanr(exact, coarse).statistic)
+        (attack, variant): float(spearmanr(one, other).statistic)
         for attack, (spec, t) in attacks.items()
-        for (variant, exact), (_, coarse) in zip(*(spec.ranking(of_model, t) for of_model in answers), strict=True)
+        for (variant, one), (_, other) in zip(spec.ranking(exact, t), spec.ranking(coarse, t), strict=True)
     }

@@ -168,10 +168,14 @@ class TestTraining:
         assert found == {"training ddpm_digits", "training ddpm_digits__null"}
         assert not set(faster) & set(json.loads(definition_jobs(SHIPPED)["training ddpm_digits"])["definition"])
 
-    @pytest.mark.parametrize("faster", [{"cuda": {"compile": True}}, {"cpu": {"compile": True}}], ids=str)
-    def test_faster_arithmetic_of_the_pass_asks_again_for_residuals_alone(self, faster):
-        found = moved(lambda raw: raw["targets"]["ddpm_digits"].update(arithmetic=faster))
-        assert found == {f"residuals {target}" for target in LIKE["ddpm_digits"]}
+    @pytest.mark.parametrize(
+        ("target", "faster"),
+        [("ddpm_digits", {"cpu": {"compile": True}}), ("ldm_digits", {"cuda": {"precision": "float16"}})],
+        ids=str,
+    )
+    def test_faster_arithmetic_of_the_pass_asks_again_for_residuals_alone(self, target, faster):
+        found = moved(lambda raw: raw["targets"][target].update(arithmetic=faster))
+        assert found == {f"residuals {like}" for like in LIKE[target]}
 
     def test_naming_plain_arithmetic_asks_nothing_again(self):
         plain = {"cuda": {"precision": "float32"}, "cpu": {"compile": False}}
