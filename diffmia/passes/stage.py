@@ -89,7 +89,13 @@ def run_shard(
             *(inputs, few, kind.batch_size(spec), resolved["seed"], device),
         )
         agreement = {"arithmetic": str(arithmetic), "rank_agreement": rho}
-    context = {**hashes, "code": resolved["numerics"], "seed": resolved["seed"], "dtype": str(arithmetic)}
+    context = {
+        **hashes,
+        "schedule": spec.schedule.model_dump(mode="json"),  # not every target's folder has it
+        "code": resolved["numerics"],
+        "seed": resolved["seed"],
+        "dtype": str(arithmetic),
+    }
     store = PieceStore(Path("results", answers, "_store"), context, inputs.texts)
     model_pass = ModelPass(asked, questions, kind.answer, resolved["seed"], kind.batch_size(spec), device)
     facts = run_pass(model_pass, chosen, store, out, hashes) | agreement

@@ -16,7 +16,8 @@ from diffmia.attacks.base import Answers, AttackSpec
 from diffmia.config.config import Config
 from diffmia.figures import FIGURES
 from diffmia.figures.shown import compared_targets, mixed_groups, shown_attacks, shown_searches
-from diffmia.models.base import EXACT, TargetSpec
+from diffmia.models.base import EXACT, ImportedTarget, TargetSpec
+from diffmia.models.hosted import HostedModel
 from diffmia.planning import seeds
 from diffmia.planning.code_digest import code_digest
 from diffmia.published import PUBLISHED
@@ -74,6 +75,8 @@ def dataset_job(config: Config, rule: str, dataset: str) -> str:
 
 # stages that make what a text-to-image target is asked about
 _OF_INPUTS = ("diffmia.encoding.latents", "diffmia.encoding.embeddings")
+# what computes in other than plain float32
+_OF_ARITHMETIC = ("diffmia.denoisers.precision", "diffmia.denoisers.compiled")
 
 _ORIGIN = {"folder", "repo", "revision", "sha256"}  # of a captioner: its receipt has the files themselves
 
@@ -83,7 +86,12 @@ def fetch_captioner_job(config: Config, captioner: str) -> str:
     spec = config.captioners[captioner]
     definition = spec.model_dump(mode="json", include={"family", *_ORIGIN})
     modules = ["diffmia.models.fetch", type(spec).__module__]
-    return _job("fetch_captioner", modules, captioner=captioner, definition=definition)
+    return _job("fetch_captioner", modules, captioner=captioner, definition=definition, known=_registered(spec))
+
+
+def _registered(spec: ImportedTarget | HostedModel) -> dict[str, Any] | None:
+    """What the register of published models says of a model that decides which files are taken for it, and as what."""
+    return spec.published and spec.published.model_dump(include={"members_before", "revision", "sha256"})
 
 
 def caption_job(config: Config, dataset: str, captioner: str) -> str:
@@ -123,14 +131,15 @@ def fetch_job(config: Config, target: str) -> str:
     """Fetching of the files that a target is imported from."""
     spec = config.targets[target]
     definition = _definition(spec, "split", "split_hash", "schedule", "model", "auxiliary_half")
-    return _job("fetch_target", ["diffmia.models.fetch", type(spec).__module__], target=target, definition=definition)
+    modules = ["diffmia.models.fetch", type(spec).__module__]
+    return _job("fetch_target", modules, target=target, definition=definition, known=_registered(spec))
 
 
 def import_job(config: Config, target: str) -> str:
     """Taking in of a target that was trained elsewhere."""
     spec = config.targets[target]
-    definition = _definition(spec)
-    return _job("import_target", ["diffmia.targets", type(spec).__module__], target=target, definition=definition)
+    modules = ["diffmia.targets", type(spec).__module__]
+    return _job("import_target", modules, target=target, definition=_definition(spec), known=_registered(spec))
 
 
 def latents_job(config: Config, target: str) -> str:
@@ -202,7 +211,8 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
     # samples of each side; all of all roles where there is none
     limit = {"limit": spec.studies.jacobian_samples} if answers == "jacobians" and spec.studies else {}
     # what decides the numbers themselves: finished pieces of a pass are kept as long as its digest stands
-    numerics = [kind, type(spec).__module__, *(_OF_INPUTS if spec.latent else ())]
+    arithmetic = _arithmetic(config, target) if answers == "residuals" else {}
+    numerics = [kind, type(spec).__module__, *(_OF_INPUTS if spec.latent else ()), *(_OF_ARITHMETIC if arithmetic else ())]
     return _job(
         rule,
         [stage, kind, type(spec).__module__],
@@ -213,15 +223,15 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
         **({} if spec.at_epoch is None else {"at_epoch": spec.at_epoch}),
         questions=[_plain(question) for question in questions_of(config, answers, target)],
         seed=seeds.child_seed(seed, "noise"),
-        **(_arithmetic(spec) if answers == "residuals" else {}),
+        **arithmetic,
         **limit,
     )
 
 
-def _arithmetic(spec: TargetSpec) -> dict[str, Any]:
-    """How a target is asked on devices where that is not in plain float32."""
-    faster = spec.arithmetic.model_dump(mode="json", exclude_defaults=True)
-    return {"arithmetic": faster} if faster else {}
+def _arithmetic(config: Config, target: str) -> dict[str, Any]:
+    """How a target is asked on devices where that is not in plain float32, and the attacks whose ranks allow it."""
+    faster = config.targets[target].arithmetic.model_dump(mode="json", exclude_defaults=True)
+    return {"arithmetic": faster, "gated": _read_by(config.residual_attacks(target))} if faster else {}
 
 
 def score_job(config: Config, target: str) -> str:
@@ -231,8 +241,13 @@ def score_job(config: Config, target: str) -> str:
         "score_attacks",
         ["diffmia.scoring.reading", *_modules_of(spec for spec, _ in attacks.values())],
         target=target,
-        attacks={id_: {"spec": _scored_by(spec), "timestep": t} for id_, (spec, t) in attacks.items()},
+        attacks=_read_by(attacks),
     )
+
+
+def _read_by(attacks: dict[str, tuple[AttackSpec, int | None]]) -> dict[str, Any]:
+    """What decides the scores of attacks, by id."""
+    return {id_: {"spec": _scored_by(spec), "timestep": t} for id_, (spec, t) in attacks.items()}
 
 
 def _modules_of(specs: Iterable[AttackSpec]) -> list[str]:
@@ -284,7 +299,7 @@ def evaluation_job(config: Config, target: str, seed: int, judged: Container[str
         ["diffmia.evaluation.stage", *_modules_of(spec for spec, _ in attacks.values())],
         target=target,
         attacks=list(attacks),  # in the order of their rows
-        settings={id_: {"spec": _scored_by(spec), "timestep": t} for id_, (spec, t) in attacks.items()},
+        settings=_read_by(attacks),
         dataset=config.split_of(target).dataset,
         spec=config.evaluation,
         run_seed=seed,
