@@ -219,21 +219,22 @@ class Config(Spec):
             return {}
         trained = [id_ for id_ in self.run.targets if isinstance(self.targets[id_], TrainedTarget)]
         drawn = [id_ for id_ in trained if not isinstance(self.split_of(id_), FileSplit)]
-        attacks = {id_: [a for a in self.run_attacks(id_) if self._has_thresholds(a)] for id_ in drawn}
+        attacks = {id_: [a for a in self.run_attacks(id_) if self._has_thresholds(a, id_)] for id_ in drawn}
         return {id_: of_target for id_, of_target in attacks.items() if of_target}
 
-    def _has_thresholds(self, attack: str) -> bool:
-        return self.attacks[attack].access != "blind" and self.is_main(attack)
+    def _has_thresholds(self, attack: str, target: str) -> bool:
+        return self.attacks[attack].access != "blind" and self.is_main(attack, target)
 
-    def is_main(self, attack: str) -> bool:
-        """Whether main tables and figures show an attack: it is another reading of none of the run's.
+    def is_main(self, attack: str, target: str) -> bool:
+        """Whether main tables and figures show an attack on `target`: it is another reading of none that is done on it.
 
-        So a reading stands in the place of its attack where the run has not that one.
+        So a reading stands in the place of its attack where that one is not done.
         """
         read = [attack]  # and what it is a reading of, and that in turn
         while (of := self.attacks[read[-1]].reading_of) is not None and of not in read:
             read.append(of)
-        return not any(of in self.run.attacks for of in read[1:])
+        done = self._attacks_done.get(target, ())
+        return len(read) == 1 or (attack in done and not set(read[1:]) & set(done))
 
     def score_file(self, target: str, seed: int, attack: str) -> str:
         """Where scores of an attack are: in one file for all that only read residuals, else in one of its own."""

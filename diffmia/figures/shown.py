@@ -44,7 +44,7 @@ def mixed_groups(config: Config, target: str) -> tuple[str, ...]:
 
 def shown_attacks(config: Config, target: str) -> dict[str, ShownAttack]:
     """The run's attacks on `target` that figures show, by id: all but other readings of one (`Config.is_main`)."""
-    specs = {id_: config.attacks[id_] for of, id_ in config.pairs if of == target and config.is_main(id_)}
+    specs = {id_: config.attacks[id_] for of, id_ in config.pairs if of == target and config.is_main(id_, target)}
     return {id_: ShownAttack(spec.label, spec.access, spec.supervision) for id_, spec in specs.items()}
 
 

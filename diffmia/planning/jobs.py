@@ -212,7 +212,12 @@ def pass_job(config: Config, rule: str, answers: Asked, target: str, seed: int) 
     limit = {"limit": spec.studies.jacobian_samples} if answers == "jacobians" and spec.studies else {}
     # what decides the numbers themselves: finished pieces of a pass are kept as long as its digest stands
     arithmetic = _arithmetic(config, target) if answers == "residuals" else {}
-    numerics = [kind, type(spec).__module__, *(_OF_INPUTS if spec.latent else ()), *(_OF_ARITHMETIC if arithmetic else ())]
+    numerics = [
+        kind,
+        type(spec).__module__,
+        *(_OF_INPUTS if spec.latent else ()),
+        *(_OF_ARITHMETIC if arithmetic else ()),
+    ]
     return _job(
         rule,
         [stage, kind, type(spec).__module__],

@@ -57,7 +57,7 @@ def first_query(inputs: TableInputs) -> Table:
     ]
     bases = dict.fromkeys(specs[id_].reading_of for id_ in readings)
     attacks = [id_ for id_ in config.run.attacks if id_ in bases or id_ in readings]
-    attacks.sort(key=lambda id_: list(bases).index(specs[id_].reading_of or id_))
+    attacks.sort(key=lambda id_: (list(bases).index(id_ if id_ in bases else specs[id_].reading_of), id_ not in bases))
     title = "Attacks whose first query is about the sample itself, in continuous time, and other readings of them"
     targets = [id_ for id_ in config.run.targets if config.targets[id_].schedule.kind == "vp_sde"]
     return attack_grid(inputs, "first_query", title, attacks, ["auc", "asr", "tpr_at_1_fpr"], targets)
@@ -108,8 +108,13 @@ def _untaught(config: Config) -> list[str]:
 
     The paper's main tables have these; beside them, attacks that are told more would be compared with them unfairly.
     """
-    specs = {id_: config.attacks[id_] for id_ in config.run.attacks if config.is_main(id_)}
+    specs = {id_: config.attacks[id_] for id_ in config.run.attacks if _is_main(config, id_)}
     return [id_ for id_, spec in specs.items() if (spec.access, spec.supervision) == ("grey", "none")]
+
+
+def _is_main(config: Config, attack: str) -> bool:
+    """Whether main tables have an attack: on one of the run's targets, or more, it stands for itself."""
+    return any(config.is_main(attack, target) for target in config.run.targets)
 
 
 def _at_other_timesteps(config: Config, attack: str) -> list[str]:
@@ -125,7 +130,9 @@ def _told_of_members(config: Config) -> list[str]:
     learners = [
         id_ for id_ in config.run.attacks if getattr(config.attacks[id_], "learns_from", None) in ("labelled", "shadow")
     ]
-    return [id_ for id_ in learners if config.is_main(id_) or _read_differently(config, id_, "features", but_not="oms")]
+    return [
+        id_ for id_ in learners if _is_main(config, id_) or _read_differently(config, id_, "features", but_not="oms")
+    ]
 
 
 def _is_loss_of_gsa(config: Config, attack: str) -> bool:

@@ -92,7 +92,7 @@ def _in_order(data: pd.DataFrame, of_keys: list[list[str]]) -> pd.DataFrame:
 
 
 def _average(rows: pd.DataFrame, n_targets: int) -> pd.DataFrame:
-    """Rows of a target `average`: means over the targets, seed by seed, where all of them have a value."""
+    """Rows of a target `average`: means over the targets, seed by seed, where all of them have a value of every seed."""
     groups = rows.groupby(["seed", *KEYS[1:]], sort=False)
     means = groups.agg(
         value=("value", "mean"),
@@ -100,7 +100,8 @@ def _average(rows: pd.DataFrame, n_targets: int) -> pd.DataFrame:
         reliable=("reliable", "all"),
         flags=("flags", "first"),
     )
-    return means[means["measured"] == n_targets].reset_index().assign(target=AVERAGE)
+    whole = (means["measured"] == n_targets).groupby(level=KEYS[1:], sort=False).transform("all")
+    return means[whole].reset_index().assign(target=AVERAGE)
 
 
 def _relative(data: pd.DataFrame) -> pd.Series:

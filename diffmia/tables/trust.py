@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from diffmia.evaluation.rows import SHIFT, attack_of, split_flags
@@ -50,8 +51,9 @@ def excess(metrics: pd.DataFrame, config: Config) -> pd.DataFrame:
     rows = over_seeds(metrics[metrics["metric"].isin(_METRICS) & metrics["variant"].isin(["base", "oms"])])
     rows = rows[rows["target"].isin(config.run.targets) & rows["value"].notna()]
     specs = {id_: config.attacks[attack_of(id_, config.attacks)] for id_ in rows["attack"].unique()}
-    shown = [id_ for id_ in specs if config.is_main(attack_of(id_, config.attacks))]
-    rows = rows[rows["attack"].isin(shown)]
+    is_main = [config.is_main(attack_of(row.attack, config.attacks), row.target) for row in rows.itertuples()]
+    rows = rows[np.array(is_main, dtype=bool)]
+    shown = [id_ for id_ in specs if id_ in set(rows["attack"])]
     table = rows[rows["metric"] == "auc"].drop(columns="metric")
     tprs = rows[rows["metric"] == "tpr_at_1_fpr"].rename(columns={"value": "tpr"})
     table = table.merge(tprs[[*keys, "tpr"]], how="left", on=keys)

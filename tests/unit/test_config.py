@@ -636,11 +636,12 @@ class TestMain:
 
     def test_a_reading_stands_in_the_place_of_its_attack(self):
         raw = changed("run.attacks", ["naive", "naive_t200", "secmi_t90"])
-        assert [load_config(raw).is_main(attack) for attack in raw["run"]["attacks"]] == [True, False, True]
+        config = load_config(raw)
+        assert [config.is_main(attack, "ddpm_digits") for attack in raw["run"]["attacks"]] == [True, False, True]
         raw["run"]["attacks"] = ["naive_t200", "pia"]
         raw["run"]["targets"] = ["ddpm_cifar10"]
         config = load_config(raw)
-        assert config.is_main("naive_t200")
+        assert config.is_main("naive_t200", "ddpm_cifar10")
         assert list(shown_attacks(config, "ddpm_cifar10")) == ["naive_t200", "pia"]
         assert questions_of(config, "residuals", "ddpm_cifar10") == questions_of(
             load_config(changed("run.targets", ["ddpm_cifar10"])), "residuals", "ddpm_cifar10"
@@ -649,15 +650,23 @@ class TestMain:
     def test_so_does_a_reading_of_a_reading(self):
         raw = changed("run.attacks", ["naive", "naive_t500_none"])
         raw["run"]["targets"] = ["sd15_laion_coco"]
-        assert not load_config(raw).is_main("naive_t500_none")
+        assert not load_config(raw).is_main("naive_t500_none", "sd15_laion_coco")
         raw["run"]["attacks"] = ["pia", "naive_t500_none"]
-        assert load_config(raw).is_main("naive_t500_none")
+        assert load_config(raw).is_main("naive_t500_none", "sd15_laion_coco")
 
     def test_readings_of_each_other_end(self):
         raw = changed("attacks.naive.reading_of", "naive_t200")
         raw["run"]["attacks"] = ["secmi", "naive_none"]
         raw["run"]["targets"] = ["ldm_digits"]
-        assert load_config(raw).is_main("naive_none")
+        assert load_config(raw).is_main("naive_none", "ldm_digits")
+
+    def test_and_where_a_target_leaves_the_attack_out(self):
+        raw = changed("run.attacks", ["naive", "naive_t200"])
+        raw["run"] |= {"targets": ["ddpm_cifar10", "ddpm_cifar100"], "seeds": [0, 1]}
+        raw["targets"]["ddpm_cifar100"]["attacks"] = ["naive_t200"]
+        config = load_config(raw)
+        shown = {target: list(shown_attacks(config, target)) for target in config.run.targets}
+        assert shown == {"ddpm_cifar10": ["naive"], "ddpm_cifar100": ["naive_t200"]} == config.surrogates
 
     def test_the_pia_papers_preset_shows_its_naive_attack(self):
         preset = yaml.safe_load((Path(__file__).parents[2] / "profiles/pia_paper/overrides.yaml").read_text())

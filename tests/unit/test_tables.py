@@ -61,6 +61,20 @@ def test_average_over_targets_needs_all_of_them():
     assert table.cells[("average", "ASR")].tolist() == ["n/a"] * 3
 
 
+def test_average_over_targets_needs_all_of_their_seeds():
+    """A mean over the seeds that all targets have would be of other trainings than the numbers beside it."""
+    lacking = rows("two", "naive", "auc", float("nan"), float("nan"), seed=1)
+    table = table1(
+        inputs(
+            config(targets=("one", "two"), attacks=("naive",), seeds=(0, 1)),
+            rows("one", "naive", "auc", 60.0, 61.0) + rows("one", "naive", "auc", 90.0, 91.0, seed=1),
+            rows("two", "naive", "auc", 60.0, 61.0) + lacking,
+        )
+    )
+    assert table.cells[("one", "AUC")].tolist()[0].startswith("75.00")
+    assert table.cells[("average", "AUC")].tolist() == ["n/a"] * 3
+
+
 def test_average_of_nothing():
     table = table1(inputs(config(targets=("one", "two"), attacks=("naive",)), rows("one", "naive", "auc", 70.0, 80.0)))
     assert table.cells[("average", "AUC")].tolist() == ["n/a"] * 3

@@ -156,6 +156,12 @@ class TestKindsOfModel:
         assert [name for name in cells_of(table) if name not in ("+OMS", "Δ")] == ["PIA", "PIA (late)", "PIA (14)"]
         assert set(table.data["target"]) == {"uvit"}
 
+    def test_so_do_readings_of_a_reading(self):
+        attacks = ["pia_l5_late", "pia_l5"]
+        measured = [row for id_ in attacks for row in rows("uvit", id_, "auc", 60.0, 61.0)]
+        table = first_query(inputs(config(targets=("uvit",), attacks=attacks), measured))
+        assert table.cells.iloc[:, 0].tolist() == ["PIA (l5)", "+OMS", "Δ", "PIA (l5, late)", "+OMS", "Δ"]
+
 
 class TestMissing:
     """What has no scores since a job failed: its kind in the cells, its reason below them."""
