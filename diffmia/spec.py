@@ -11,10 +11,27 @@ import pkgutil
 from types import ModuleType
 from typing import Annotated, Any, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 Base = TypeVar("Base", bound="Spec")
+Value = TypeVar("Value")
+
+
+def _distinct(values: tuple) -> tuple:
+    if twice := sorted({str(one) for one in values if values.count(one) > 1}):
+        raise ValueError(f"{', '.join(twice)} is there more than once")
+    return values
+
+
+def _ascending(values: tuple) -> tuple:
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"{list(values)} is not ascending, each once")
+    return values
+
+
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Distinct = Annotated[tuple[Value, ...], AfterValidator(_distinct)]
+Ascending = Annotated[tuple[Value, ...], AfterValidator(_ascending)]
 
 
 class Spec(BaseModel):

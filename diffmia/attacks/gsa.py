@@ -16,6 +16,7 @@ from diffmia.attacks.base import Answers, beyond_the_last
 from diffmia.attacks.learned import ROC_SCORE, LearnedAttack, Rows
 from diffmia.models.base import TargetSpec
 from diffmia.search.probes import GradientLoss, GradientProbe
+from diffmia.spec import Distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,7 +41,7 @@ class GradientAttack(LearnedAttack):
         description="concat: tensors x timesteps (OMS); mean_norm: mean over timesteps (GSA2); mean_loss: of the mean "
         "loss (GSA1)",
     )
-    timesteps: tuple[NonNegativeInt, ...] = Field(
+    timesteps: Distinct[NonNegativeInt] = Field(
         tuple(range(0, 1000, 100)), min_length=1, description="Timesteps of the loss, each with a draw of its own"
     )
     oms: Literal["detached", "full", "training", "concat"] = Field(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, StringConstraints, ValidationError
 
 import diffmia.attacks
 import diffmia.captions
@@ -30,7 +30,7 @@ from diffmia.figures import FIGURES
 from diffmia.files.layout import RESIDUAL_SCORES
 from diffmia.models.base import TargetSpec, TrainedTarget
 from diffmia.search.iterations import PICARD
-from diffmia.spec import Spec, union_of
+from diffmia.spec import Distinct, Spec, union_of
 from diffmia.splits import BoundarySplit, ClassBalancedSplit, FileSplit, GroupSplit, GroupsSplit, RandomSplit
 from diffmia.tables import TABLES
 
@@ -52,23 +52,16 @@ class RunSpec(Spec):
     """What to do: the only section a preset changes."""
 
     name: Id = Field("default", description="Aggregates go to results/ for `default`, else to results/runs/<name>/")
-    targets: tuple[str, ...] = Field(min_length=1, description="Ids of the targets to attack")
-    attacks: tuple[str, ...] = Field(min_length=1, description="Ids of the attacks to run on each of them")
-    seeds: tuple[NonNegativeInt, ...] = Field((0,), min_length=1, description="Run seeds; each trains its own targets")
+    targets: Distinct[str] = Field(min_length=1, description="Ids of the targets to attack")
+    attacks: Distinct[str] = Field(min_length=1, description="Ids of the attacks to run on each of them")
+    seeds: Distinct[NonNegativeInt] = Field((0,), min_length=1, description="Run seeds; each trains its own targets")
     partial: bool = Field(
         False,
         description="Make the tables of the scores that are there, and no others: where a job failed, the tables have "
         "how and why in the place of a number. No figures are drawn",
     )
-    tables: tuple[Literal[tuple(TABLES)], ...] = Field(tuple(TABLES), description="Tables to render")
-    figures: tuple[Literal[tuple(FIGURES)], ...] = Field(tuple(FIGURES), description="Figures to draw for each target")
-
-    @field_validator("targets", "attacks", "seeds", "tables", "figures")
-    @classmethod
-    def _each_once(cls, selected: tuple) -> tuple:
-        if twice := sorted({str(one) for one in selected if selected.count(one) > 1}):
-            raise ValueError(f"{', '.join(twice)} is there more than once")
-        return selected
+    tables: Distinct[Literal[tuple(TABLES)]] = Field(tuple(TABLES), description="Tables to render")
+    figures: Distinct[Literal[tuple(FIGURES)]] = Field(tuple(FIGURES), description="Figures to draw for each target")
 
 
 class Config(Spec):

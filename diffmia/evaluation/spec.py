@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from diffmia.spec import Spec
+from diffmia.spec import Distinct, Spec
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -18,4 +18,4 @@ class EvaluationSpec(Spec):
     confidence: Share = Field(0.95, description="Level of the percentile confidence intervals")
     threshold_fraction: Share = Field(0.1, description="Share of each class that chooses the threshold of the ASR")
     threshold_repeats: int = Field(10, ge=2, description="How often that share is drawn; the ASR is the mean")
-    fprs: tuple[Share, ...] = Field((0.05, 0.01, 0.001), description="False positive rates at which the TPR is taken")
+    fprs: Distinct[Share] = Field((0.05, 0.01, 0.001), description="False positive rates at which the TPR is taken")

@@ -13,7 +13,7 @@ from diffmia.files.receipts import SourceFile
 from diffmia.models.published import PublishedModel, published_models
 from diffmia.models.schedule import ContinuousScheduleSpec, ScheduleSpec
 from diffmia.search.studies import StudiesSpec
-from diffmia.spec import Sha256, Spec
+from diffmia.spec import Ascending, Sha256, Spec
 
 if TYPE_CHECKING:
     from diffmia.denoisers.denoiser import Denoiser
@@ -46,7 +46,7 @@ class TrainingSpec(Spec):
     seconds_between_saves: NonNegativeFloat = Field(
         30.0, description="How often the state is saved that a killed training goes on from; changes no number"
     )
-    checkpoint_epochs: tuple[NonNegativeInt, ...] = Field(
+    checkpoint_epochs: Ascending[NonNegativeInt] = Field(
         (),
         description="Epochs after which the EMA weights are kept, each a target <id>__epoch<N>; 0: before the first, "
         "which is a null control",

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, field_validator
 
 from diffmia.search.iterations import parse
 from diffmia.search.probes import UNCONDITIONAL, JacobianProbe, Probe, Question, Trajectory
-from diffmia.spec import Spec
+from diffmia.spec import Ascending, Spec
 
 if TYPE_CHECKING:
     from diffmia.attacks.residual import ResidualAttack
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class StudiesSpec(Spec):
     """What a target's residual pass is asked besides the attacks' questions, and the whole of its Jacobian pass."""
 
-    timesteps: tuple[PositiveInt, ...] = Field(
+    timesteps: Ascending[PositiveInt] = Field(
         (), description="Further timesteps of the residual attacks (OMS Fig. 2b, B.1a)"
     )
     iterates: PositiveInt = Field(3, description="Steps of their searches, every pair of which is kept (Fig. 3)")
@@ -28,20 +28,13 @@ class StudiesSpec(Spec):
     jacobian_samples: NonNegativeInt = Field(
         0, description="Members, and as many non-members, that the Jacobian's norm is taken of; 0 leaves it out"
     )
-    jacobian_timesteps: tuple[PositiveInt, ...] = Field((50, 100, 200), description="Timesteps of it (Fig. 1)")
+    jacobian_timesteps: Ascending[PositiveInt] = Field((50, 100, 200), description="Timesteps of it (Fig. 1)")
     variants: dict[str, dict[int, str]] = Field(
         default_factory=dict,
         description="Quantity: {value: target}: targets that differ from this one, which is among them, in one "
         "quantity, for the figure auc_over_variants",
     )
     jacobian_iterates: PositiveInt = Field(3, description="Its last iterate; the first is the initial noise")
-
-    @field_validator("timesteps", "jacobian_timesteps")
-    @classmethod
-    def _ascending(cls, timesteps: tuple[int, ...]) -> tuple[int, ...]:
-        if list(timesteps) != sorted(set(timesteps)):
-            raise ValueError(f"{list(timesteps)} is not ascending, each once")
-        return timesteps
 
     @field_validator("iterations")
     @classmethod

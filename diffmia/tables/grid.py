@@ -92,7 +92,7 @@ def _in_order(data: pd.DataFrame, of_keys: list[list[str]]) -> pd.DataFrame:
 
 
 def _average(rows: pd.DataFrame, n_targets: int) -> pd.DataFrame:
-    """Rows of a target `average`: means over the targets, seed by seed, where all of them have a value of every seed."""
+    """Rows of a target `average`: means over the targets, seed by seed, where all have a value of every seed."""
     groups = rows.groupby(["seed", *KEYS[1:]], sort=False)
     means = groups.agg(
         value=("value", "mean"),

@@ -19,7 +19,7 @@ TRAINING_CODE = (
     *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "ddc204178e1bb912")
+TRAINING_PINNED = (1, "6cac77d217ba84a8")
 
 PACKAGE = {
     "__init__": "",

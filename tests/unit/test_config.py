@@ -400,6 +400,11 @@ def test_a_model_trained_once_is_not_given_a_split_for_each_seed():
 
 def test_an_entry_twice():
     assert complaint("run.seeds", [0, 1, 0]) == "config: run.seeds: 0 is there more than once"
+    assert complaint("evaluation", {"fprs": [0.05, 0.05]}) == "config: evaluation.fprs: 0.05 is there more than once"
+    said = complaint("attacks.gsa_concat.timesteps", [100, 100])
+    assert said == "config: attacks.gsa_concat.timesteps: 100 is there more than once"
+    said = complaint("targets.ddpm_digits.training.checkpoint_epochs", [1, 1])  # of which a whole training came first
+    assert said == "config: targets.ddpm_digits.training.checkpoint_epochs: [1, 1] is not ascending, each once"
 
 
 class TestTargetsThatNameTheirAttacks:
@@ -559,7 +564,7 @@ class TestCheckpoints:
     """Each epoch of `checkpoint_epochs` before the last adds a target: the model as it was then."""
 
     def test_they_are_like_the_target_but_earlier(self):
-        config = load_config(changed("targets.ddpm_digits.training.checkpoint_epochs", [275, 0, 550]))
+        config = load_config(changed("targets.ddpm_digits.training.checkpoint_epochs", [0, 275, 550]))
         assert config.checkpoints("ddpm_digits") == {
             0: "ddpm_digits__epoch0",
             275: "ddpm_digits__epoch275",
