@@ -59,8 +59,8 @@ class BlindAttack(AttackSpec):
     def learner(self, images: np.ndarray, samples: pd.DataFrame, device: torch.device | None) -> FitPredict:
         """What is fitted to the training rows of a fold and scores the others, whose membership it is not given.
 
-        Rows are those of images uint8 (N, C, H, W) and of their lines of samples.parquet. `device` is None if `gpu` is
-        0.
+        Rows are those of images uint8 (N, C, H, W), which may be `ChosenImages`, and of their lines of samples.parquet.
+        `device` is None if `gpu` is 0.
 
         Raises
         ------

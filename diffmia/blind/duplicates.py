@@ -56,7 +56,7 @@ def near_duplicates(
 
     Parameters
     ----------
-    members, non_members : uint8 arrays (M, C, H, W) and (N, C, H, W)
+    members, non_members : uint8 arrays (M, C, H, W) and (N, C, H, W), or `ChosenImages`
     distance : int
         Bits of 64, at most, in which the hashes of a pair differ.
     max_rms : float

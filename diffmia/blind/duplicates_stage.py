@@ -8,7 +8,7 @@ from pathlib import Path
 from diffmia.blind.duplicates import near_duplicates
 from diffmia.blind.spec import DuplicatesSpec
 from diffmia.files.atomic import atomic_path
-from diffmia.files.images import open_images
+from diffmia.files.images import ChosenImages, open_images
 
 
 def find_duplicates(spec: DuplicatesSpec, images: Path, split: Path, out: Path) -> dict:
@@ -19,7 +19,7 @@ def find_duplicates(spec: DuplicatesSpec, images: Path, split: Path, out: Path) 
     manifest = json.loads(Path(split).read_text())
     pixels = open_images(images)
     members, non_members = (manifest[role] for role in ("member", "non_member"))
-    pairs = near_duplicates(pixels[members], pixels[non_members], spec.bits, spec.rms)
+    pairs = near_duplicates(ChosenImages(pixels, members), ChosenImages(pixels, non_members), spec.bits, spec.rms)
     pairs["member"] = [members[i] for i in pairs["member"]]
     pairs["non_member"] = [non_members[j] for j in pairs["non_member"]]
     with atomic_path(out) as scratch:

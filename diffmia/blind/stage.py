@@ -12,7 +12,7 @@ import pandas as pd
 
 from diffmia.attacks.blind import BlindAttack
 from diffmia.blind.cross_validation import out_of_fold
-from diffmia.files.images import open_images
+from diffmia.files.images import ChosenImages, open_images
 from diffmia.running.device import device_name
 from diffmia.running.finite import check_finite
 from diffmia.scoring.reading import JUDGED_ROLES, write_scores
@@ -50,7 +50,7 @@ def score_blindly(
     about = pd.read_parquet(samples).set_index("sample_id").loc[ids]
     classes, groups = _classes_drawn(manifest, about), groups_drawn_whole(manifest, about)
     start = time.perf_counter()
-    learner = spec.learner(open_images(images)[ids], about, device)
+    learner = spec.learner(ChosenImages(open_images(images), ids), about, device)
     scores = out_of_fold(learner, member, spec.folds, seed, classes, None if groups is None else groups.to_numpy())
     seconds = time.perf_counter() - start
     check_finite(scores, ids, f"scores of attack '{attack}'")

@@ -7,6 +7,7 @@ non-members are of different origin: another camera, another compression, anothe
 from __future__ import annotations
 
 import io
+import math
 from itertools import combinations
 
 import numpy as np
@@ -16,7 +17,7 @@ from diffmia.errors import DiffmiaError
 
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-BLOCK = 1024  # images whose pixels are held as float64 at a time
+VALUES = 2**22  # numbers of images that are held as float64 at a time: 32 MiB, of which there are some five copies
 COMPRESS_LEVEL = 6  # zlib's default; the size also depends on the zlib that Pillow was built with
 
 
@@ -62,7 +63,8 @@ def image_statistics(images: np.ndarray) -> np.ndarray:
     _channel_names(images.shape[1])
     if images.dtype != np.uint8:
         raise TypeError(f"images are {images.dtype}; statistics are of uint8 in 0..255")
-    blocks = [images[start : start + BLOCK] for start in range(0, len(images), BLOCK)]
+    size = max(1, VALUES // math.prod(images.shape[1:]))
+    blocks = (images[start : start + size] for start in range(0, len(images), size))
     return np.concatenate([_statistics(np.asarray(block)) for block in blocks])
 
 

@@ -243,6 +243,9 @@ class Config(Spec):
         needs = "captions" if spec.condition == CAPTION else spec.needs
         if needs is not None and needs not in known:
             return f"needs {needs} of the samples and has none"
+        if getattr(spec, "learns_from", None) == "labelled" and isinstance(self.split_of(target), GroupSplit):
+            # all members that it is not told of are of the groups of those it is, and no non-member is
+            return "learns from single members, and the split keeps groups whole: groups would tell it the others"
         return spec.lacks(of, self._auxiliary(target))
 
     def attack(self, attack: str, target: str) -> AttackSpec:

@@ -18,9 +18,7 @@ def checkpoint_ids(id_: str, spec: TargetSpec) -> dict[int, str]:
     """Ids of a target after fewer epochs of its training, by epoch, ascending; not that of the target itself."""
     if not isinstance(spec, TrainedTarget):
         return {}
-    return {
-        epoch: f"{id_}{EPOCH}{epoch}" for epoch in spec.training.checkpoint_epochs if epoch < spec.training.epochs
-    }
+    return {epoch: f"{id_}{EPOCH}{epoch}" for epoch in spec.training.checkpoint_epochs if epoch < spec.training.epochs}
 
 
 def with_relatives(targets: dict[str, TargetSpec]) -> dict[str, TargetSpec]:

@@ -40,7 +40,7 @@ def _draw(data: FigureData, ylabel: str, distance: bool) -> Figure:
                 axes.fill_between(
                     n, lower, upper, color=style["color"], alpha=0.25, linewidth=0, label=f"{name}, middle half"
                 )
-            if distance:
+            if distance and data.pixels:
                 expected = np.sqrt(2 * data.pixels)
                 label = rf"$\sqrt{{2d}}$ = {expected:.1f}: two independent draws"
                 axes.axhline(expected, color="black", linewidth=1, linestyle=":", zorder=0, label=label)

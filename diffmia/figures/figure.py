@@ -72,7 +72,7 @@ class FigureData:
     jacobians : dict
         By timestep, the columns of the norms at epsilon^0, epsilon^1, ….
     pixels : int
-        d = C * H * W of the target's images.
+        d = C * H * W of the target's images; 0 of a target that is asked about something else.
     """
 
     target: str

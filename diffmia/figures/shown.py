@@ -52,8 +52,9 @@ def shown_searches(config: Config, figure: str, target: str) -> dict[str, Studie
     """The run's attacks on `target` whose noise searches `figure` shows, by id, with the columns it reads."""
     specs, studies = config.studied_attacks(target), config.targets[target].studies
     compared = compared_targets(config, figure, target)
+    done = set(specs).intersection(*(config.studied_attacks(of) for of in compared.values()))
     shown = {}
-    for id_ in [attack for of, attack in config.pairs if of == target and attack in specs]:
+    for id_ in [attack for of, attack in config.pairs if of == target and attack in done]:
         spec, t = specs[id_], config.timestep(id_, target)
         if compared:
             columns = [[thing, *base_and_oms(spec, config.timestep(id_, of))] for thing, of in compared.items()]

@@ -53,7 +53,7 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
         residuals.setdefault(of, {})[seed] = pd.read_parquet(path, columns=columns)
     compared = {_thing(thing): of for thing, of in job["compared"]}
     about = pd.read_parquet(inputs.samples).set_index("sample_id")
-    mixed = job.get("non_member_groups", ())
+    mixed, shape = job.get("non_member_groups", ()), json.loads(Path(inputs.manifest).read_text())["shape"]
     data = FigureData(
         target=target,
         title=f"{FIGURES[name].title}, {target}",
@@ -75,7 +75,7 @@ def plot_figure(name: str, config: Config, target: str, job: dict, inputs: Any, 
         compared={thing: residuals[of] for thing, of in compared.items()},
         own=[thing for thing, of in compared.items() if of == target],
         jacobians=jacobians,
-        pixels=math.prod(json.loads(Path(inputs.manifest).read_text())["shape"]),
+        pixels=0 if config.targets[target].latent else math.prod(shape),  # noise of latents has not the images' size
     )
     save(draw(data), out.png, out.pdf)
 

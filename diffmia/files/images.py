@@ -8,12 +8,31 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
 
 def open_images(path: Path) -> np.ndarray:
     """The images of a dataset, uint8 (N, C, H, W), mapped from disk and read as they are needed."""
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+class ChosenImages:
+    """Some images of a dataset, read when they are indexed: of thousands of large ones memory holds a few.
+
+    Indexed by rows like an array (N, C, H, W), whose `shape` and `dtype` it has.
+    """
+
+    def __init__(self, images: np.ndarray, ids: Sequence[int] | np.ndarray):
+        self._images, self._ids = images, np.asarray(ids)
+        self.shape, self.dtype = (len(self._ids), *images.shape[1:]), images.dtype
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> np.ndarray:
+        return self._images[self._ids[rows]]
 
 
 def to_unit_range(images: np.ndarray) -> Tensor:

@@ -63,7 +63,8 @@ class Job:
         """See `diffmia.running.device.use_device`."""
         from diffmia.running.device import use_device
 
-        device = use_device(self.config.device, self.gpus, self.threads)
+        with _untimed():
+            device = use_device(self.config.device, self.gpus, self.threads)
         self.status.runs_on(_place(device))
         return device
 
@@ -168,6 +169,16 @@ def _at_most(minutes: float | None) -> Iterator[None]:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextmanager
+def _untimed() -> Iterator[None]:
+    """The block takes nothing of the time that a job may take: to wait for a card is no work."""
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
 
 
 @contextmanager

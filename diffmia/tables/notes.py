@@ -62,7 +62,8 @@ def samples_judged(metrics: pd.DataFrame) -> str:
         f"{target}: {span(rows['n_members'])} members, {span(rows['n_non_members'])} non-members"
         for target, rows in judged.groupby("target", sort=False)
     ]
-    return f"Samples judged: {'; '.join(sizes)}. Run seed{'s' * (len(seeds) > 1)}: {', '.join(map(str, seeds))}."
+    judged_samples = f"Samples judged: {'; '.join(sizes)}. " if sizes else ""
+    return f"{judged_samples}Run seed{'s' * (len(seeds) > 1)}: {', '.join(map(str, seeds))}."
 
 
 def flag_notes(metrics: pd.DataFrame) -> list[str]:

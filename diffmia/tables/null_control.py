@@ -60,9 +60,10 @@ def fill(inputs: TableInputs) -> Table:
     data = family_wise(inputs.metrics, config.controls, config.evaluation.confidence)
     data = with_threat_model(data, config)
     lacking = missing_notes(inputs.metrics[inputs.metrics["target"].isin(config.controls)], config)
-    if data.empty and not config.controls:
-        remark = "No target of the run has a null control (null_targets, or checkpoint_epochs with 0)."
-        return Table("null_control", _TITLE, pd.DataFrame(), data, [remark])
+    if data.empty:
+        none = "No target of the run has a null control (null_targets, or checkpoint_epochs with 0)."
+        remarks = lacking if config.controls else [none]
+        return Table("null_control", _TITLE, pd.DataFrame(), data, remarks)
     found = {(row.target, row.seed, row.attack, row.variant): row for row in data.itertuples()}
     shown = data[["target", "seed", "attack"]].drop_duplicates().itertuples(index=False)
     lines = [

@@ -131,7 +131,7 @@ def _duplicates(inputs: TableInputs) -> list[str]:
             f"{pairs['exact'].sum()} pairs being equal"
         )
     if not found:
-        return []
+        return ["Near-duplicates of members were not looked for."] if inputs.config.run.partial else []
     return [
         f"Near-duplicates of members among non-members (difference hashes {spec.bits} bits of 64 apart at most, and "
         f"pixels {spec.rms:g} of 255 grey levels, root mean square): {'; '.join(found)}."

@@ -109,8 +109,9 @@ def figure_category(wildcards):
 
 
 def table_duplicates():
-    """Near-duplicates in each split of the run where a table shows them."""
-    return of_splits("results/duplicates/{split}/seed{seed}.csv") if "trust" in RUN.tables else []
+    """Near-duplicates in each split of the run where a table shows them; of a run that is not whole those there are."""
+    found = of_splits("results/duplicates/{split}/seed{seed}.csv") if "trust" in RUN.tables else []
+    return [path for path in found if Path(path).exists() or not RUN.partial]
 
 
 def of_splits(pattern):

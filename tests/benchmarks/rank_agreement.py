@@ -27,6 +27,7 @@ from diffmia.passes.gate import PER_SIDE, rank_agreements
 from diffmia.passes.inputs import Pixels
 from diffmia.passes.residuals import answer
 from diffmia.passes.stage import first_of_each_side, in_arithmetic
+from diffmia.planning.seeds import child_seed
 from diffmia.running.device import device_name, use_device
 from diffmia.search.probes import merge
 from diffmia.splits import roles_of
@@ -71,7 +72,7 @@ def main() -> None:
         """The model's in an arithmetic, and the seconds they took; kernels are made before."""
         model, _ = load_target(spec, folder, split, device)
         asked = in_arithmetic(model, Arithmetic(**settings_of(way)), device)
-        of_pass = ModelPass(asked, questions, answer, seed, spec.batch_size, device)
+        of_pass = ModelPass(asked, questions, answer, child_seed(seed, "noise"), spec.batch_size, device)
         of_pass.block(images, ids, questions[:1])
         start = time.perf_counter()
         return of_pass.block(images, ids, questions), time.perf_counter() - start

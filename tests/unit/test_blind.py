@@ -22,10 +22,11 @@ from diffmia.blind.duplicates import difference_hash, near_duplicates
 from diffmia.blind.duplicates_stage import find_duplicates
 from diffmia.blind.spec import DuplicatesSpec
 from diffmia.blind.stage import score_blindly
-from diffmia.blind.statistics import BLOCK, image_statistics, statistic_names
+from diffmia.blind.statistics import VALUES, image_statistics, statistic_names
 from diffmia.blind.table import logistic_regression
 from diffmia.errors import DiffmiaError
 from diffmia.evaluation.delong import auc_test
+from diffmia.files.images import ChosenImages
 from diffmia.scoring.reading import read_scores
 from diffmia.splits import ClassBalancedSplit, GroupSplit, GroupsSplit, build_split
 
@@ -115,8 +116,21 @@ def test_a_flat_image_has_finite_statistics(size, value):
 
 
 def test_statistics_do_not_depend_on_other_images():
-    images = np.random.default_rng(0).integers(0, 256, (BLOCK + 3, 1, 4, 4), dtype=np.uint8)
-    np.testing.assert_array_equal(image_statistics(images)[-5:], image_statistics(images[-5:]))
+    """Of several blocks: the last image of 512x512 is in another than the first."""
+    images = np.random.default_rng(0).integers(0, 256, (VALUES // (3 * 512 * 512) + 1, 3, 512, 512), dtype=np.uint8)
+    np.testing.assert_array_equal(image_statistics(images)[-2:], image_statistics(images[-2:]))
+
+
+def test_chosen_images_are_indexed_like_their_copy():
+    images = np.random.default_rng(0).integers(0, 256, (9, 1, 4, 4), dtype=np.uint8)
+    ids = [7, 0, 3, 8]
+    chosen, copy = ChosenImages(images, ids), images[ids]
+    assert (len(chosen), chosen.shape, chosen.dtype) == (4, copy.shape, copy.dtype)
+    for rows in (slice(1, 3), np.array([3, 0]), 2):
+        np.testing.assert_array_equal(chosen[rows], copy[rows])
+    np.testing.assert_array_equal(list(chosen), copy)
+    np.testing.assert_array_equal(image_statistics(chosen), image_statistics(copy))
+    pd.testing.assert_frame_equal(near_duplicates(chosen, chosen, 64), near_duplicates(copy, copy, 64))
 
 
 def test_images_that_are_not_known_are_refused():

@@ -19,7 +19,7 @@ TRAINING_CODE = (
     *("diffmia.training.trainer", "diffmia.training.latent_data"),
     *("diffmia.models.ddpm_unet", "diffmia.models.uvit", "diffmia.models.latent_diffusion"),
 )
-TRAINING_PINNED = (1, "6cac77d217ba84a8")
+TRAINING_PINNED = (1, "02341f55e078c53e")
 
 PACKAGE = {
     "__init__": "",

@@ -134,6 +134,15 @@ def test_a_target_without_others_gets_a_sentence(figure):
     assert not figure.axes
 
 
+def test_an_attack_that_a_variant_leaves_out_is_not_shown():
+    """There are no columns of it to be read."""
+
+    def fewer(raw):
+        raw["targets"]["ddpm_digits_smoke"]["attacks"] = ["naive"]
+
+    assert list(shown_searches(config(fewer), "auc_over_variants", TARGET)) == ["naive"]
+
+
 def test_a_variant_s_own_timestep_is_read(tmp_path):
     def later(raw):
         raw["targets"]["ddpm_digits_smoke"]["timesteps"]["naive"] = 300

@@ -398,6 +398,15 @@ def test_a_model_trained_once_is_not_given_a_split_for_each_seed():
     load_config(raw)
 
 
+def test_no_single_members_are_labelled_where_groups_are_kept_whole():
+    """The judged members are of labelled ones' groups and no judged non-member is: AUC 54 by features of the group alone."""
+    raw = changed("splits.digits.method", "by_group")
+    raw["run"]["attacks"] = ["naive", "quantile", "gsa_concat", "gsa_shadow", "secmi_nns"]
+    config = load_config(raw)
+    assert {attack for _, attack in config.left_out} == {"gsa_concat", "secmi_nns"}
+    assert "the split keeps groups whole" in config.left_out["ddpm_digits", "gsa_concat"]
+
+
 def test_an_entry_twice():
     assert complaint("run.seeds", [0, 1, 0]) == "config: run.seeds: 0 is there more than once"
     assert complaint("evaluation", {"fprs": [0.05, 0.05]}) == "config: evaluation.fprs: 0.05 is there more than once"

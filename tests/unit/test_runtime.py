@@ -241,6 +241,17 @@ class TestJob:
         assert (ended.status, ended.said["kind"]) == (1, "timed out")
         assert "not done after 0.001 minutes; raise minutes_per_job" in ended.terminal
 
+    def test_to_wait_for_a_card_takes_none_of_its_time(self, tmp_path):
+        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"minutes_per_job": 0.02}
+        (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+        lines = [
+            "import signal, time, diffmia.running.device as of",
+            "of.use_device = lambda *_: time.sleep(2) or __import__('torch').device('cpu')",
+            "job.device()",
+            "assert signal.getitimer(signal.ITIMER_REAL)[0] > 0",
+        ]
+        assert Ended(tmp_path, "; ".join(lines), config=tmp_path / "config.yaml").status == 0
+
     def test_a_job_that_is_told_to_end_says_so(self, tmp_path):
         """Also where it was just within what takes every error for one of its own, and when it is told twice."""
         told = "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)"

@@ -303,13 +303,21 @@ def test_what_decides_a_figure_redraws_it(change, redrawn):
     assert {name for name in DRAW if before[name] != after[name]} == redrawn
 
 
+@pytest.mark.parametrize("pixels", [0, 32])
+def test_the_distance_of_two_draws_is_shown_where_it_is_known(pixels):
+    axes = DRAW["residuals"](replace(data("residuals"), pixels=pixels)).axes[0]
+    horizontal = [line.get_ydata()[0] for line in axes.get_lines() if line.get_linestyle() == ":"]
+    assert horizontal == ([8.0] if pixels else [])
+
+
 def test_every_figure_of_residuals_is_here():
     assert {name for name, entry in FIGURES.items() if entry.reads == "residuals"} == set(DRAW) == set(COLUMNS)
 
 
-@pytest.mark.parametrize("name", DRAW)
-def test_figures_are_drawn_from_files(name, tmp_path: Path):
-    shown = data(name)
+@pytest.mark.parametrize(("name", "latent"), [*((name, False) for name in DRAW), ("residuals", True)])
+def test_figures_are_drawn_from_files(name, latent, tmp_path: Path):
+    """Two draws of noise are sqrt(2d) apart in the space that is searched: pixels' d says nothing of latents."""
+    shown = replace(data(name), **({"pixels": 0} if latent else {}))
     residuals = tmp_path / "ddpm_digits" / "seed0.parquet"
     residuals.parent.mkdir()
     shown.residuals[0].to_parquet(residuals)
@@ -331,7 +339,8 @@ def test_figures_are_drawn_from_files(name, tmp_path: Path):
         manifest=tmp_path / "manifest.json",
     )
     out = SimpleNamespace(png=tmp_path / "out.png", pdf=tmp_path / "out.pdf")
-    config = SimpleNamespace(evaluation=FigureData("t", "t", (0,)).evaluation)
+    targets = {"ddpm_digits": SimpleNamespace(latent=latent)}
+    config = SimpleNamespace(evaluation=FigureData("t", "t", (0,)).evaluation, targets=targets)
     plot_figure(name, config, "ddpm_digits", json.loads(json.dumps(job)), inputs, out)
     shown = replace(shown, title=f"{FIGURES[name].title}, ddpm_digits")
     save(DRAW[name](shown), tmp_path / "expected.png", tmp_path / "expected.pdf")

@@ -87,6 +87,9 @@ class TestNullControl:
         assert table.cells.empty
         assert "null_targets" in table.notes[0]
 
+    def test_controls_without_any_score_get_no_empty_notes(self):
+        assert null_control.fill(inputs(config(nulls=1), rows("one", "naive", "auc", 80.0, 82.0))).notes == []
+
     @pytest.mark.parametrize("name", sorted(set(TABLES) - {"null_control", "trust", "tablec1", "threshold_transfer"}))
     def test_no_other_table_sees_a_control(self, name):
         fill = TypeAdapter(ImportString).validate_python(TABLES[name].function)
