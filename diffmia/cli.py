@@ -34,15 +34,18 @@ def main(arguments: list[str] | None = None) -> int:
     reader.add_argument("--all", action="store_true", help="list the jobs that are done, too")
     fetch = commands.add_parser(
         "fetch",
+        usage="diffmia fetch [-h] [ID ...] [--dry-run] [--configfile FILE [FILE ...]]",
         help="get the files of models that were trained elsewhere",
         description="Make the files of imported targets and captioners of this folder's config.yaml present and "
         "checked; the workflow does the same where it needs them. Variables of the Hugging Face client are heeded: "
         "HF_HOME, HF_HUB_OFFLINE, HF_ENDPOINT, HF_TOKEN.",
+        epilog="example: diffmia fetch theirs --configfile mine.yaml theirs.yaml",
     )
     fetch.add_argument("ids", nargs="*", metavar="ID", help="ids of imported targets and captioners; default: all")
     _reads_config(fetch)
     fetch.add_argument("--dry-run", action="store_true", help="say what would be fetched, and ask no network")
-    commands.add_parser("schema", help="write the JSON schema of config.yaml beside the package's config models")
+    schema = "write the JSON schema of config.yaml beside the package's config models"
+    commands.add_parser("schema", help=schema, description=f"{schema[0].upper()}{schema[1:]}, for editors.")
     data = commands.add_parser(
         "data",
         help="tell which datasets there are, and whether they are still what they were",
@@ -57,6 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     _reads_config(listing)
     verify = data.add_parser(
         "verify",
+        usage="diffmia data verify [-h] [DATASET ...] [--configfile FILE [FILE ...]]",
         help="read what is there again and compare it with its checksums",
         description="Compares downloads with their published checksums, files with what was written down when they "
         "were first read, and prepared images with the hash in their manifest. A sentence on each problem, and exit "

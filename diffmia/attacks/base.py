@@ -31,7 +31,7 @@ class AttackSpec(Spec):
     label: str = Field(description="Name in tables and figures")
     reading_of: str | None = Field(
         None,
-        description="Id of the attack this is another reading of; not in main tables and figures of a run that has it",
+        description="Id of the attack this is another reading of, and that main tables and figures have in its place",
     )
     targets: tuple[str, ...] | None = Field(
         None, description="Ids of the only targets it is for, with those that are made from them; null for all"

@@ -399,7 +399,7 @@ def test_a_model_trained_once_is_not_given_a_split_for_each_seed():
 
 
 def test_no_single_members_are_labelled_where_groups_are_kept_whole():
-    """The judged members are of labelled ones' groups and no judged non-member is: AUC 54 by features of the group alone."""
+    """Judged members are of the groups of labelled ones, and no judged non-member is: AUC 54 by the group alone."""
     raw = changed("splits.digits.method", "by_group")
     raw["run"]["attacks"] = ["naive", "quantile", "gsa_concat", "gsa_shadow", "secmi_nns"]
     config = load_config(raw)
