@@ -16,7 +16,7 @@ from transformers import CLIPImageProcessorPil
 
 from diffmia.attacks.blind import BlindCaptions, BlindCLIP, BlindFiles
 from diffmia.blind import STANDARD_ERROR_FACTOR, captions
-from diffmia.blind.captions import STATISTICS, caption_statistics
+from diffmia.blind.captions import STATISTICS, caption_regression, caption_statistics
 from diffmia.blind.clip import image_embeddings
 from diffmia.blind.cross_validation import out_of_fold
 from diffmia.blind.files import file_statistics
@@ -310,3 +310,13 @@ def test_a_shift_of_captions_is_flagged_and_is_the_best_blind_baseline(others, s
     assert row["blind"] == pytest.approx(best)
     assert row["excess"] == pytest.approx(auc["naive"] - max(best, 50))
     assert list(shown.data["attack"].unique()) == ["blind_captions", "blind_files", "naive"]
+
+
+def test_how_other_judged_captions_are_written_changes_no_score():
+    member = halves(0, 20)
+    texts, train, judged_rows = written(member, 0), np.arange(30), np.arange(30, 40)
+    others = [*texts[:39], texts[39] * 100]
+    first, again = (
+        caption_regression(of)(train, member[train], judged_rows, np.random.default_rng(0)) for of in (texts, others)
+    )
+    np.testing.assert_array_equal(first[:-1], again[:-1])

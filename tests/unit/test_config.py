@@ -10,6 +10,11 @@ import jsonschema
 import pytest
 import yaml
 
+from diffmia.attacks.gsa import GradientAttack
+from diffmia.attacks.probability_flow import ProbabilityFlowAttack
+from diffmia.attacks.quantile import QuantileAttack
+from diffmia.attacks.residual import ResidualAttack
+from diffmia.attacks.secmi_nns import DifferenceAttack
 from diffmia.config.config import SCHEMA_PATH, json_schema, load_config
 from diffmia.errors import DiffmiaError
 from diffmia.figures import FIGURES
@@ -778,3 +783,21 @@ def test_captions_are_asked_for_where_there_are_some():
     for dataset in ("captions", "both"):  # that some samples have none is told where one is asked about
         raw["splits"]["digits"]["dataset"] = dataset
         assert load_config(raw).left_out == {}
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ResidualAttack(family="residual", label="A", start="gaussian", t=100, norm=2),
+        ResidualAttack(family="residual", label="A", start="inverted", t=100, k=10, norm=2),
+        ProbabilityFlowAttack(family="probability_flow", label="A", t=100, norm=4),
+        QuantileAttack(family="quantile", label="A"),
+        DifferenceAttack(family="secmi_nns", label="A"),
+        GradientAttack(family="gsa", label="A", oms="concat"),
+    ],
+    ids=lambda spec: spec.family,
+)
+def test_every_question_of_an_attack_is_asked_under_its_condition(spec):
+    told = spec.model_copy(update={"condition": "caption"})
+    for attack, condition in ((spec, "none"), (told, "caption")):
+        assert {question.condition for question in attack.questions(100)} == {condition}

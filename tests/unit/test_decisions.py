@@ -313,3 +313,37 @@ class TestReadingRows:
 
     def test_a_missing_cell_has_no_flags(self):
         assert split_flags(float("nan")) == split_flags(None) == []
+
+
+def test_decisions_on_people_are_as_sure_as_their_number():
+    index = np.arange(400)
+    found = {"sample_id": index, "member": index < 40, "role": "eval", "base": 0.0, "oms": np.nan}
+    scores = pd.DataFrame(found | {"base_at_5_fpr": np.where(index < 20, -1.0, 1.0)})  # half of the members
+    plain, whole = (
+        pd.DataFrame(evaluate_decisions(scores, EvaluationSpec(bootstrap=400), 0, groups)).set_index("metric")
+        for groups in (None, pd.Series(index // 4))
+    )
+    assert whole.loc["tpr_at_5_fpr", "std"] == pytest.approx(2 * plain.loc["tpr_at_5_fpr", "std"], rel=0.2)
+    exact = binomtest(0, 90).proportion_ci(0.95, "exact")
+    assert whole.loc["fpr_at_5_fpr", ["ci_low", "ci_high"]].tolist() == pytest.approx([0, 100 * exact.high])
+
+
+def test_rows_say_the_run_seed_and_the_targets_own_timestep(tmp_path):
+    scores = frame(60, 100)[["sample_id", "member", "role", "base", "oms"]]
+    write_scores(scores.assign(attack="mine"), {"split_hash": "f"}, tmp_path / "scores.parquet")
+    job = {"target": "one", "dataset": "digits", "seed": 7, "run_seed": 3}
+    files = [tmp_path / "scores.parquet"], *split_and_samples(tmp_path, "f"), tmp_path / "out.csv"
+    evaluate_scores({"mine": (TestStage.RESIDUAL, 50)}, SPEC, job, *files)
+    found = pd.read_csv(tmp_path / "out.csv")
+    assert found[["seed", "timestep", "norm"]].drop_duplicates().to_numpy().tolist() == [[3, 50, 2]]
+
+
+def test_own_decisions_are_resampled_as_the_split_was_drawn(tmp_path):
+    person = np.arange(2000) // 4
+    write_scores(frame().assign(attack="mine"), {"split_hash": "f"}, tmp_path / "scores.parquet")
+    job = {"target": "one", "dataset": "lfw", "seed": 7, "run_seed": 0}
+    files = [tmp_path / "scores.parquet"], *split_and_samples(tmp_path, "f", "by_group", person), tmp_path / "out.csv"
+    evaluate_scores({"mine": (TestStage.QUANTILE, 100)}, SPEC, job, *files)
+    found = pd.read_csv(tmp_path / "out.csv").query("attack == 'mine'")
+    expected = pd.DataFrame(evaluate_decisions(frame(), SPEC, 7, pd.Series(person)))
+    np.testing.assert_allclose(found["std"], expected["std"])

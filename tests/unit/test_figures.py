@@ -503,7 +503,7 @@ def test_cost_is_drawn_from_the_files_of_a_run(tmp_path: Path):
         "seeds": [0],
         "evaluation_seeds": {},
     }
-    config = SimpleNamespace(evaluation=SPEC)
+    config = SimpleNamespace(evaluation=SPEC, targets={"ddpm_digits": SimpleNamespace(latent=False)})
     out = SimpleNamespace(png=tmp_path / "cost.png", pdf=tmp_path / "cost.pdf")
     manifest = tmp_path / "manifest.json"
     manifest.write_text('{"shape": [1, 8, 8]}')
@@ -567,3 +567,23 @@ def test_same_numbers_same_bytes(draw, tmp_path: Path):
 def test_the_report_says_something_of_every_figure():
     captions = (Path(__file__).parents[2] / "rules/captions/figure.rst").read_text()
     assert set(re.findall(r'^"(\w+)": "', captions, re.MULTILINE)) == set(FIGURES)
+
+
+def test_the_line_is_the_median_of_the_thresholds_of_the_asr():
+    shown = data(attacks=("naive",))
+    draws = threshold_draws(shown.judged("naive", 0), "base", SPEC, 40)
+    axes = score_distribution.draw(shown).axes[0]
+    (line,) = axes.get_lines()
+    assert line.get_xdata()[0] == np.sort(draws.thresholds)[4:6].mean()  # of ten
+    span = axes.patches[-1]
+    assert (span.get_x(), span.get_x() + span.get_width()) == pytest.approx(
+        (draws.thresholds.min(), draws.thresholds.max())
+    )
+
+
+def test_each_loss_is_called_by_its_name():
+    curves = {line.get_label(): line.get_ydata() for line in training_loss.draw(data()).axes[0].get_lines()}
+    expected = losses(0)
+    for name, of in (("Training loss", "loss"), ("Members", "member_loss"), ("Held out", "auxiliary_loss")):
+        [found] = [y for label, y in curves.items() if label.startswith(name)]
+        np.testing.assert_array_equal(found, expected[of].dropna())

@@ -464,3 +464,12 @@ def test_target_without_gradients(model, wanted):
     x = normal(ROWS, 5).requires_grad_(wanted)
     with pytest.raises(DiffmiaError, match="a target without gradients"):
         gradient_norms(model, Asked(squares(nn.Linear(5, 2).requires_grad_(wanted)), x), ROWS)
+
+
+def test_a_gradient_that_is_small_is_not_taken_for_rounding():
+    """The second layer's gradient is the first one's times 1e-6, by the chain rule."""
+    torch.manual_seed(0)
+    large, small = nn.Linear(5, 1), nn.Linear(5, 1)
+    model, x = nn.ModuleList([large, small]), torch.randn(4, 5)
+    norms, _ = gradient_norms(model, lambda part: (large(x[part]) + 1e-6 * small(x[part]))[:, 0][None], 4)
+    torch.testing.assert_close(norms[0, :, 2:], 1e-6 * norms[0, :, :2], rtol=1e-4, atol=0)

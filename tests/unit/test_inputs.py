@@ -186,3 +186,13 @@ def test_an_edited_text_costs_the_questions_under_its_condition_about_its_block(
     assert {key for key in before if before[key] != after[key]} == {(caption.name, 1)}
     assert inputs.texts("none", blocks[0]) == inputs.texts("none", blocks[1])
     assert Pixels(np.zeros((1, 1, 2, 2), np.uint8)).texts("none", np.array([0])) is None
+
+
+def test_each_row_of_a_gradient_pass_is_told_the_text_of_its_own_sample(inputs):
+    """A sample alone has no other's text, whatever the order of (sample, timestep)."""
+    probe = GradientProbe(loss="detached", timesteps=(0, 500), condition="caption")
+    together = gradients.answer(Told(), inputs.batch(IDS, ["caption"], CPU), [probe], 5)
+    for row in range(len(IDS)):
+        alone = gradients.answer(Told(), inputs.batch(IDS[[row]], ["caption"], CPU), [probe], 5)
+        for name in probe.columns():
+            np.testing.assert_allclose(together[name][row], alone[name][0], rtol=1e-5)

@@ -159,3 +159,26 @@ class TestGroups:
         assert covered >= 69  # of 76 expected
         assert surprises <= 11
         assert covered_by_samples < 65  # so that there is something to mend
+
+
+def test_a_rate_of_zero_is_as_sure_as_its_groups():
+    """Ten people with four images each, all above every non-member."""
+    member, person = np.arange(400) < 40, np.arange(400) // 4
+    row = judged(np.where(member, 1.0, np.linspace(-1, 0, 400)), member, groups=pd.Series(person)).loc["tpr_at_5_fpr"]
+    most = 100 * binomtest(0, 10).proportion_ci(0.95, "exact").high
+    assert [row["value"], row["ci_low"], row["ci_high"]] == pytest.approx([0, 0, most])
+
+
+def test_a_p_value_of_groups_is_that_of_the_std_beside_it():
+    scores, member, person = TestGroups().people(np.random.default_rng(7), 0.5)
+    for widened in (1.0, 1.5):
+        row = judged(scores, member, groups=pd.Series(person), widened=widened).loc["auc"]
+        assert row["p_value"] == pytest.approx(2 * norm.sf(abs(row["value"] - 50) / row["std"]))
+
+
+def test_no_interval_leaves_the_range_of_a_rate():
+    rng, member = np.random.default_rng(8), np.arange(60) < 20
+    found = judged(rng.normal(size=60) + 3.5 * ~member, member, widened=2.0)
+    bounds = found.loc[["auc", "asr", "tpr_at_5_fpr"], ["ci_low", "ci_high"]]
+    assert bounds.loc["auc", "ci_high"] == 100 > found.loc["auc", "value"]
+    assert ((bounds >= 0) & (bounds <= 100)).all(axis=None)

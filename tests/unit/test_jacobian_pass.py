@@ -262,8 +262,15 @@ def test_it_is_drawn_from_files(tmp_path):
         manifest=tmp_path / "manifest.json",
     )
     out = SimpleNamespace(png=tmp_path / "out.png", pdf=tmp_path / "out.pdf")
-    config = SimpleNamespace(evaluation=FigureData("t", "t", (0,)).evaluation)
+    targets = {"ddpm_digits": SimpleNamespace(latent=False)}
+    config = SimpleNamespace(evaluation=FigureData("t", "t", (0,)).evaluation, targets=targets)
     plot_figure("jacobian_norm", config, "ddpm_digits", json.loads(json.dumps(job)), inputs, out)
     titled = replace(data(), title="Norm of the Jacobian, ddpm_digits")
     save(jacobian_norm.draw(titled), tmp_path / "expected.png", tmp_path / "expected.pdf")
     assert out.png.read_bytes() == (tmp_path / "expected.png").read_bytes()
+
+
+@pytest.mark.parametrize(("told", "asked"), [(None, "none"), ("caption", "caption")])
+def test_jacobians_are_those_of_the_map_under_the_targets_condition(told, asked):
+    questions = StudiesSpec(jacobian_samples=1).jacobian_questions(told)
+    assert {question.condition for question in questions} == {asked}

@@ -465,3 +465,38 @@ def test_the_work_of_planning_grows_as_the_jobs_do(monkeypatch):
         return len(calls)
 
     assert 0 < asked(6) == 3 * asked(2)
+
+
+def test_a_null_target_begins_with_weights_of_its_own():
+    raw = copy.deepcopy(SHIPPED)
+    raw["targets"]["ddpm_digits"]["null_targets"] = 2
+    of = load_config(raw)
+    seeds = [json.loads(jobs.training_job(of, t, 0))["seed"] for t in ("ddpm_digits", *of.null_targets("ddpm_digits"))]
+    assert len(set(seeds)) == 3
+
+
+def test_another_timestep_of_what_learns_is_learned_again():
+    found = moved(lambda raw: raw["targets"]["ddpm_digits"]["timesteps"].update(quantile=90, secmi_nns=90))
+    assert {"learning ddpm_digits quantile", "learning ddpm_digits secmi_nns"} <= found
+
+
+def test_what_no_model_is_asked_for_follows_its_settings():
+    def made(change=lambda raw: None):
+        raw = copy.deepcopy(SHIPPED)
+        raw["run"]["seeds"] = [0, 1]
+        change(raw)
+        of = load_config(raw)
+        return {
+            "duplicates": jobs.duplicates_job(of, "digits"),
+            "blind": jobs.blind_job(of, "ddpm_digits", "blind_statistics", 0),
+            "transfer": jobs.transfer_job(of, "ddpm_digits"),
+        }
+
+    changes = {
+        "duplicates": lambda raw: raw.update(duplicates={"bits": 1}),
+        "blind": lambda raw: raw["attacks"]["blind_statistics"].update(folds=3),
+        "transfer": lambda raw: raw["run"].update(seeds=[0, 2]),
+    }
+    for name, change in changes.items():
+        before, after = made(), made(change)
+        assert {key for key in before if before[key] != after[key]} == {name}

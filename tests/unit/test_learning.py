@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from diffmia.attacks.gsa import GradientAttack
+from diffmia.attacks.learned import ROC_SCORE, Rows, decision
 from diffmia.attacks.learners import fitting
 from diffmia.attacks.quantile import QuantileAttack
 from diffmia.attacks.secmi_nns import DifferenceAttack
@@ -405,3 +406,68 @@ class TestGradientFeatures:
     def test_queries_count_a_backward_pass_as_two(self, oms, base, with_oms):
         spec = GradientAttack(family="gsa", label="GSA", oms=oms)
         assert spec.queries(None) == {"base": base, "oms": with_oms}
+
+
+@pytest.mark.parametrize(
+    ("spec", "base", "oms"),
+    [
+        (QUANTILE, "inverted.t100.k10:0-1:l2", "inverted.t100.k10:0-2:l2"),
+        (NNS, "inverted.t100.k10:0-1:map", "inverted.t100.k10:0-2:map"),
+    ],
+    ids=["quantile", "secmi_nns"],
+)
+def test_each_variant_reads_the_residual_it_is_named_after(spec, base, oms):
+    assert (spec.reads("base", 100), spec.reads("oms", 100)) == ([base], [oms])
+
+
+def test_what_shadows_teach_tells_members_of_the_target(tmp_path):
+    scores, _, _ = Stage(tmp_path, SHADOW, shadows=2).run()
+    means = scores.groupby("member")[["base", "oms"]].mean()
+    assert (means.loc[True] < means.loc[False] - 0.1).all()
+
+
+class Recalled:
+    """Regressors that know by heart what they were fitted to, and nothing else."""
+
+    def __init__(self, images, errors, levels, **_):
+        self.levels, self.known = levels, {image.tobytes(): np.log(e) for image, e in zip(images, errors, strict=True)}
+
+    def predict(self, images):
+        guesses = np.array([self.known.get(image.tobytes(), 0.0) for image in images])
+        return guesses[:, None] - np.arange(len(self.levels))
+
+
+def numbered(first, n):
+    """Images that differ."""
+    return np.arange(first, first + n, dtype="<u8").view(np.uint8).reshape(n, 1, 2, 4)
+
+
+@pytest.mark.parametrize(("recalibrate", "expected"), [(0.5, (0.05, 0.01)), (0.0, (0.5, 0.309))])
+def test_a_decision_compares_the_log_t_error_with_its_quantile(recalibrate, expected, monkeypatch):
+    """Of errors e with log e^2 ~ N(0, 4), P(log e^2 < 0) = 1/2 and P(log e^2 < -1) = Phi(-1/2)."""
+    monkeypatch.setattr("diffmia.attacks.learners.quantiles.fit_quantiles", Recalled)
+    spec = QuantileAttack(family="quantile", label="QR", alphas=(0.05, 0.01), recalibrate=recalibrate)
+    (name,) = spec.reads("base", 100)
+    errors = np.exp(np.random.default_rng(0).normal(size=20_000))
+    auxiliary, fresh = (Rows({name: e}, numbered(i * 10_000, 10_000)) for i, e in enumerate(np.split(errors, 2)))
+    fitted = spec.fit(auxiliary, np.zeros(10_000, dtype=bool), "base", 100, 0, torch.device("cpu"))
+    scores = fitted.score([fresh])
+    accused = [(scores[decision(alpha)] < 0).mean() for alpha in spec.alphas]
+    assert accused == pytest.approx(expected, rel=0.25)
+    np.testing.assert_array_equal(scores[ROC_SCORE], scores[decision(0.05)])  # the largest alpha
+
+
+def test_what_is_drawn_while_learning_hangs_on_the_seed(tmp_path):
+    """Of quantile regression the rows are the same with every seed; a bag of two draws among them."""
+    stage = Stage(tmp_path, QUANTILE.model_copy(update={"bag": 2}))
+    first, again, other = (stage.run(name, seed)[2] for name, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first == again
+    assert first["base/quantiles.safetensors"] != other["base/quantiles.safetensors"]
+
+
+def test_rows_are_in_the_order_asked_for_within_a_block_too(tmp_path):
+    content = {"sample_id": range(6), "role": "member", "label": 0, "v": np.arange(6.0)}
+    pd.DataFrame(content).to_parquet(tmp_path / "table.parquet", row_group_size=4)
+    ids = np.array([5, 2, 0, 3])
+    found = read_rows([(Answers(tmp_path / "table.parquet", ["v"]), ids)], ["v"], np.zeros((6, 1, 2, 2)))
+    assert found.columns["v"].tolist() == ids.tolist()

@@ -239,6 +239,17 @@ def test_it_is_drawn_from_the_files_of_a_run(planted, tmp_path):
     files = {"samples": planted / "samples.parquet", "manifest": planted / "manifest.json", "scores": scores}
     inputs = SimpleNamespace(losses=[], residuals=[], aggregates=[], **files)
     out = SimpleNamespace(png=tmp_path / "mixing.png", pdf=tmp_path / "mixing.pdf")
-    plot_figure("mixing", SimpleNamespace(evaluation=EvaluationSpec()), "t", json.loads(json.dumps(job)), inputs, out)
+    config = SimpleNamespace(evaluation=EvaluationSpec(), targets={"t": SimpleNamespace(latent=False)})
+    plot_figure("mixing", config, "t", json.loads(json.dumps(job)), inputs, out)
     save(mixing.draw(data(planted)), tmp_path / "expected.png", tmp_path / "expected.pdf")
     assert out.png.read_bytes() == (tmp_path / "expected.png").read_bytes()
+
+
+def test_bands_of_a_blind_baseline_are_as_wide_as_its_folds_need(planted):
+    """The same scores, said to be of an attack and of a blind baseline."""
+    widths = []
+    for access in ("grey", "blind"):
+        attacks = {"pia": ShownAttack("PIA", access, "none")}
+        (band, _) = bands(mixing.draw(data(planted, attacks=attacks)))
+        widths.append(np.ptp(band, axis=1))
+    np.testing.assert_allclose(widths[1], np.sqrt(2) * widths[0])

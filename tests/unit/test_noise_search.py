@@ -378,3 +378,10 @@ class TestIterations:
             Probe(t=100, iteration="anderson-1", **wrong)
         with pytest.raises(ValueError, match="there is no iteration 'newton'"):
             Probe(start="gaussian", t=100, iteration="newton")
+
+
+def test_trajectories_of_other_steps_share_nothing_but_their_first_query():
+    fine, coarse = Probe(start="inverted", t=20, k=10), Probe(start="inverted", t=20, k=20)
+    together = search(Nonlinear())
+    for probe in (fine, coarse):
+        torch.testing.assert_close(together.iterates(probe), search(Nonlinear()).iterates(probe))

@@ -15,7 +15,7 @@ from diffmia.denoisers.schedules import DiscreteSchedule
 from diffmia.errors import DiffmiaError
 from diffmia.models.networks.latent import LatentDenoiser
 from diffmia.models.schedule import ScheduleSpec
-from diffmia.passes.gate import rank_agreement
+from diffmia.passes.gate import rank_agreement, rank_agreements
 from diffmia.passes.inputs import Inputs, Pixels
 from diffmia.passes.residuals import answer
 from tests.unit.tiny_pipeline import tiny_pipeline
@@ -159,3 +159,10 @@ def test_a_text_to_image_model_is_asked_in_it_about_latents_and_told_texts(preci
     exact, coarse = (one.predict_noise(latents, 350, texts) for one in (model, InPrecision(model, precision)))
     assert coarse.dtype == torch.float32
     assert 0 < (coarse - exact).abs().max() < 0.05
+
+
+def test_what_is_compared_is_ranks():
+    """Scores that one exponential makes of the others."""
+    exact = {f"gaussian.t350:0-{j}:l2": np.random.default_rng(j).normal(size=50) for j in (1, 2)}
+    coarse = {name: np.exp(5 * values) for name, values in exact.items()}
+    assert list(rank_agreements(NAIVE, exact, coarse).values()) == pytest.approx([1.0, 1.0])

@@ -31,6 +31,7 @@ from diffmia.search.noise import sample_noise
 from diffmia.search.noise_search import NoiseSearch
 from diffmia.search.probes import DifferenceMap, Drift, Probe, merge
 from diffmia.shards import shard_ids
+from diffmia.splits import roles_of
 from diffmia.targets import weights_hash
 from tests.unit.sharded import in_shards
 
@@ -505,3 +506,40 @@ class TestDrifts:
     def test_of_an_inverted_search_there_is_none(self):
         with pytest.raises(ValueError, match="other states"):
             Drift(of=SECMI)
+
+
+def test_the_gate_judges_the_model_that_is_asked(stage, monkeypatch):
+    def backwards(denoiser, *_):
+        return Wrapped(denoiser, lambda asked, epsilon: -3 * epsilon)
+
+    monkeypatch.setattr("diffmia.passes.stage.in_arithmetic", backwards)
+    stage.computes(cpu={"precision": "bfloat16"})
+    with pytest.raises(DiffmiaError, match=r"in bfloat16 attack 'naive' .* ranks 4 samples unlike in float32"):
+        stage.run()
+
+
+def test_the_stage_asks_anew_when_the_data_changed(stage):
+    stage.run()
+    (stage.folder / "split.json").write_text(json.dumps(stage.split | {"dataset_hash": "another"}))
+    assert stage.run()["queries_made"] == 17 * 5
+
+
+def test_of_a_null_target_the_half_that_it_was_trained_on_is_named(stage):
+    stage.split |= {"auxiliary": [2, 3, 4, 5]}
+    (stage.folder / "split.json").write_text(json.dumps(stage.split))
+    stage.spec = stage.spec.model_copy(update={"auxiliary_half": 0})
+    stage.run()
+    found = pq.read_table(stage.folder / "out.parquet", columns=["sample_id", "role"]).to_pandas()
+    by_role = {role: of["sample_id"].tolist() for role, of in found.groupby("role")}
+    assert by_role == {role: ids.tolist() for role, ids in roles_of(stage.split, 0).items()}
+    assert len(by_role["trained"]) == 2
+
+
+def test_a_pass_took_what_its_shards_took_together(tmp_path):
+    paths = [tmp_path / f"{i}.meta.json" for i in range(2)]
+    same = dict.fromkeys(("schema_version", "split_hash", "dataset_hash", "target_hash", "evaluations_per_sample"), 1)
+    for i, path in enumerate(paths):
+        took = {"samples": 4 + i, "queries_made": 8 + i, "seconds": 1.5 + i, "device": "cpu x1"}
+        path.write_text(json.dumps({"shard": [i, 2], **same, **took}))
+    facts = merge_facts(paths)
+    assert [facts[key] for key in ("samples", "queries_made", "seconds")] == [9, 17, 4.0]

@@ -458,3 +458,8 @@ class TestRolesOfANullTarget:
     def test_too_few_to_halve(self):
         with pytest.raises(DiffmiaError, match=r"half of the auxiliary samples, .* has 1; give it more"):
             roles_of(self.MANIFEST | {"auxiliary": [3]}, 0)
+
+
+def test_groups_of_one_fill_a_role_to_its_last_sample():
+    drawn = by_group(members=5, auxiliary=3).draw(SMALL.assign(group=[str(i) for i in range(12)]), 0)
+    assert {role: len(ids) for role, ids in drawn.items()} == {"member": 5, "auxiliary": 3, "non_member": 4}

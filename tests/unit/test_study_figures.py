@@ -19,7 +19,14 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from diffmia.attacks.residual import ResidualAttack
 from diffmia.config.config import load_config
-from diffmia.figures import FIGURES, contraction, convergence, iteration_pairs, p_norm, timesteps
+from diffmia.figures import (
+    FIGURES,
+    contraction,
+    convergence,
+    iteration_pairs,
+    p_norm,
+    timesteps,
+)
 from diffmia.figures.attacks import StudiedAttack
 from diffmia.figures.columns import COLUMNS
 from diffmia.figures.figure import FigureData, save
@@ -345,3 +352,25 @@ def test_figures_are_drawn_from_files(name, latent, tmp_path: Path):
     shown = replace(shown, title=f"{FIGURES[name].title}, ddpm_digits")
     save(DRAW[name](shown), tmp_path / "expected.png", tmp_path / "expected.pdf")
     assert out.png.read_bytes() == (tmp_path / "expected.png").read_bytes()
+
+
+def test_contraction_is_that_of_each_sample_whatever_the_length_of_its_step():
+    shown, spec = data("contraction", attacks=("naive",)), ATTACKS["naive"]
+    first, second = (column(spec.probe(50), pair, 2) for pair in ((0, 1), (1, 2)))
+    residuals = shown.residuals[0] = shown.residuals[0].copy()
+    residuals[second] = np.random.default_rng(0).uniform(0.1, 0.9, len(residuals))
+    (axes,) = contraction.draw(shown).axes
+    for side, name in (("member", "Members"), ("non_member", "Non-members")):
+        ratios = (residuals[second] / residuals[first])[residuals["role"] == side]
+        found = [lines(axes)[f"{name}, {kept}"].get_ydata()[0] for kept in ("mean", "largest")]
+        assert found == pytest.approx([ratios.mean(), ratios.max()])
+
+
+def test_bands_of_a_long_search_hold_the_middle_half():
+    figure = convergence.draw_residuals(data("residuals", attacks=("naive",)))
+    residuals, name = table(0), STUDIES.trajectory(ATTACKS["naive"], 100).column(0, 1)
+    for side, band in zip(("member", "non_member"), figure.axes[0].collections, strict=True):
+        corners = band.get_paths()[0].vertices
+        at_1 = corners[corners[:, 0] == 1][:, 1]
+        inside = residuals.loc[residuals["role"] == side, name].between(at_1.min(), at_1.max())
+        assert inside.mean() == pytest.approx(0.5, abs=0.02)

@@ -15,6 +15,7 @@ from pydantic import ImportString, TypeAdapter
 from diffmia.tables import TABLES, comparison, tablec1
 from diffmia.tables.attack_tables import secmi_anchor, table1, table2
 from diffmia.tables.latex import escape
+from diffmia.tables.measured import over_seeds
 from diffmia.tables.table import Table, markdown, write
 from tests.unit.measured import LEARNED, config, inputs, rows
 
@@ -252,3 +253,16 @@ def test_escape_replaces_once():
 def test_the_report_says_something_of_every_table():
     captions = (Path(__file__).parents[2] / "rules/captions/tables").glob("*.rst")
     assert {path.stem for path in captions if len(path.read_text()) > 30} == set(TABLES)
+
+
+def test_what_is_not_reliable_in_one_seed_or_target_is_not_in_their_mean():
+    one = rows("one", "naive", "tpr_at_1_fpr", 1.0, 2.0, reliable=False)
+    other = rows("one", "naive", "tpr_at_1_fpr", 3.0, 4.0, seed=1)
+    for row in other:
+        row["n_non_members"] = 900
+    found = over_seeds(inputs(config(seeds=(0, 1)), one, other).metrics)
+    assert not found["reliable"].any()
+    assert found["n_non_members"].tolist() == [900] * 3
+    groups = rows("one", "naive", "auc", 70.0, 80.0, reliable=False), rows("two", "naive", "auc", 80.0, 90.0)
+    table = table1(inputs(config(targets=("one", "two"), attacks=("naive",)), *groups))
+    assert table.cells[("average", "AUC")].tolist() == ["75.00†", "85.00†", "+10.00†"]

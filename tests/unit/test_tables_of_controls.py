@@ -247,3 +247,23 @@ class TestShift:
         table = table1(TableInputs(found, {}, chosen))
         assert list(cells_of(table)) == ["NA (shift)", "+OMS (shift)", "Δ", "SecMI (shift)", "+OMS (anchor x0; shift)"]
         assert any(note.startswith("“shift”: a blind baseline") for note in table.notes)
+
+
+def test_each_target_is_held_against_its_own_baseline_and_its_own_control():
+    chosen = config(targets=("one", "two"), attacks=("naive", "blind"), nulls=1)
+    measured = []
+    for target, blind, null in (("one", 51.0, 50.5), ("two", 60.0, 57.0)):
+        measured += [rows(target, "naive", metric, 70.0, 80.0) for metric in ("auc", "tpr_at_1_fpr")]
+        measured += [rows(target, "blind", "auc", blind, np.nan)[:1]]
+        measured += [rows(f"{target}__null", "naive", "auc", null, null)]
+    found = trust.excess(inputs(chosen, *measured).metrics, chosen).set_index(["target", "attack", "variant"])
+    assert found.loc[("one", "naive", "base"), ["excess", "control"]].tolist() == [19.0, "one__null"]
+    assert found.loc[("two", "naive", "base"), ["excess", "control"]].tolist() == [10.0, "two__null"]
+
+
+def test_a_baseline_below_chance_gives_no_credit():
+    chosen = config(attacks=("naive", "blind"))
+    measured = [rows("one", "naive", "auc", 70.0, 80.0), rows("one", "naive", "tpr_at_1_fpr", 5.0, 9.0)]
+    measured += [rows("one", "blind", "auc", 45.0, np.nan)[:1], rows("one", "blind", "tpr_at_1_fpr", 0.0, np.nan)[:1]]
+    found = trust.excess(inputs(chosen, *measured).metrics, chosen).set_index(["attack", "variant"])
+    assert found.loc[("naive", "base"), ["excess", "excess_tpr"]].tolist() == [20.0, 4.0]

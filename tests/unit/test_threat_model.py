@@ -214,3 +214,11 @@ def test_rows_of_attacks_that_were_left_out_leave_the_others_as_they_are(tmp_pat
         f"one\n{sizes}, seed 0"
     )
     assert family_wise(found, ["one"], 0.95)["attack"].tolist() == ["gsa_concat"] * 2
+
+
+def test_first_query_has_auc_asr_and_tpr_at_1_percent():
+    chosen = config(targets=("uvit",), attacks=("pia", "pia_late"))
+    table = first_query(
+        inputs(chosen, rows("uvit", "pia", "auc", 60.0, 61.0), rows("uvit", "pia_late", "auc", 1.0, 2.0))
+    )
+    assert [name for _, name in table.cells.columns[3:]] == ["AUC", "ASR", "TPR@1%FPR"]

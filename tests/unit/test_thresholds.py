@@ -110,3 +110,10 @@ def test_a_class_too_small_to_judge_is_refused():
     member = np.array([True, False, False, False])
     with pytest.raises(DiffmiaError, match="1 of 1 samples of a class"):
         draw_thresholds(np.arange(4.0), member, seed=0)
+
+
+def test_a_tenth_is_rounded_to_the_nearest():
+    member = np.arange(1285) < 256
+    drawn = ~draw_thresholds(np.random.default_rng(0).normal(size=1285), member, seed=3).held_out
+    assert set(drawn[:, member].sum(axis=1)) == {26}
+    assert set(drawn[:, ~member].sum(axis=1)) == {103}

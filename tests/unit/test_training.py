@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import DDPMPipeline
@@ -18,6 +19,7 @@ from diffmia.errors import DiffmiaError
 from diffmia.models.base import TrainingSpec
 from diffmia.models.schedule import ScheduleSpec
 from diffmia.running.failures import OutOfMemory
+from diffmia.splits import roles_of
 from diffmia.targets import load_target
 from diffmia.training.data import PixelSet, TrainingData
 from diffmia.training.stage import train_target
@@ -445,3 +447,55 @@ def test_a_target_that_was_changed_is_refused(file, stage):
     (stage.target / file).write_bytes(changed)
     with pytest.raises(DiffmiaError, match="are not those the target was written with"):
         stage.load()
+
+
+def test_a_null_target_is_trained_on_its_half_and_on_no_member(tmp_path, monkeypatch, tiny_target):
+    monkeypatch.chdir(tmp_path)
+    stage = Stage(tmp_path, tiny_target)
+    stage.spec = stage.spec.model_copy(update={"auxiliary_half": 0})
+    stage.split |= {"seed": 3, "dataset": "toy"}
+    (tmp_path / "split.json").write_text(json.dumps(stage.split))
+    stage.train()
+    pixels, halves = np.load("images.npy"), roles_of(stage.split, 0)
+    torch.manual_seed(5)
+    data = pixels[halves["trained"]], pixels[halves["auxiliary"]]
+    trainer = trainer_of(stage.spec.build((1, 8, 8)), stage.spec.training, data)
+    trainer.run(Path("state.pt"), lambda epoch: None)
+    assert equal(weights(stage.load()), weights(trainer.denoiser))
+    rows = pd.read_csv(stage.target / "training_loss.csv").to_dict("records")
+    assert rows[-1] == pytest.approx(trainer.losses[-1])
+
+
+def test_the_held_out_loss_is_that_of_the_auxiliary_samples(tmp_path):
+    """Of a model that knows the one image that members are."""
+    grey, alpha_bar = np.full_like(MEMBERS, 204), torch.from_numpy(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
+
+    def knows(x_t, t):
+        at = alpha_bar[t].reshape(-1, 1, 1, 1)
+        return ((x_t - at.sqrt() * 0.6) / (1 - at).sqrt()).float()
+
+    (row,) = train_stub(knows, tmp_path, (grey, MEMBERS), epochs=1).losses
+    assert row["member_loss"] < 1e-6 < 0.01 < row["auxiliary_loss"]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "left"),
+    [("adamw", (1 - 1e-2 * 0.1) ** 3), ("adam", 1 - 3e-2)],  # decoupled, or as a gradient
+)
+def test_weight_decay_is_that_of_the_named_optimiser(optimizer, left, tmp_path):
+    """Three steps of a weight that the loss does not move."""
+    settings = {"epochs": 1, "warmup_steps": 0, "ema_decay": 0.0, "weight_decay": 0.1, "optimizer": optimizer}
+    trainer = train_stub(lambda x_t, t: torch.zeros_like(x_t), tmp_path, (MEMBERS, AUXILIARY[:0]), **settings)
+    assert trainer.denoiser.weight.item() == pytest.approx(left, abs=1e-4)
+
+
+def test_an_epochs_loss_is_the_mean_over_its_samples(tmp_path):
+    """Of a model that is wrong by 1 about each sample of the last batch, which has four of the twenty."""
+    grey, alpha_bar = np.full_like(MEMBERS, 204), torch.from_numpy(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)))
+
+    def knows(x_t, t):
+        at = alpha_bar[t].reshape(-1, 1, 1, 1)
+        return ((x_t - at.sqrt() * 0.6) / (1 - at).sqrt()).float() + (len(x_t) == 4)
+
+    (row,) = train_stub(knows, tmp_path, (grey, AUXILIARY[:0]), epochs=1).losses
+    assert row["loss"] == pytest.approx(0.2, abs=1e-5)

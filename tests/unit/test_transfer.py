@@ -129,3 +129,10 @@ def test_the_stage_joins_the_files_of_all_seeds(tmp_path):
     with pytest.raises(DiffmiaError, match="holds scores of split hash1, and they are to be judged by split another"):
         transfer_of_target(["pia"], SPEC, "one", scores, splits, tmp_path / "none.csv")
     assert not (tmp_path / "none.csv").exists()
+
+
+def test_a_score_at_the_threshold_is_a_member():
+    surrogate, target = frame([1, 2], [3, 4, 5, 6]), frame([3, 3, 9, 9], [3, 7, 7, 7])
+    found = pd.DataFrame(transfer_thresholds({0: surrogate, 1: target}, SPEC))
+    row = found.set_index(["seed", "metric"]).loc[(1, "tpr_at_25_fpr")]
+    assert row[["value", "realised_fpr"]].tolist() == [50.0, 25.0]
